@@ -1,0 +1,108 @@
+// Package config reads sidecar.yaml, the environment and the flags into one
+// checked Config. The settings themselves are declared by the packages that obey
+// them; this package only composes them.
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"sidecar/access"
+	"sidecar/admin"
+	"sidecar/certs"
+	"sidecar/heartbeat"
+	"sidecar/polling"
+	"sidecar/protocol/engineio"
+	"sidecar/protocol/resume"
+	"sidecar/protocol/socketio"
+	"sidecar/protocol/sockjs"
+	"sidecar/proxy"
+	"sidecar/session"
+)
+
+// A Config is everything that can be set. Load makes one.
+type Config struct {
+	// Listen is where clients come in: host:port, or unix:/path for a socket.
+	// Several may be given. Default ":8080".
+	Listen []string `yaml:"listen"`
+	// Upstream is short for one route "/", and catches what no route does.
+	Upstream proxy.Upstream `yaml:"upstream"`
+	Routes   []Route        `yaml:"routes"`
+	// TrustedProxies are addresses or CIDR prefixes. Default none.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// ProxyProtocol demands a PROXY protocol header, v1 or v2, of every
+	// connection from a trusted proxy. The protocol forbids guessing. Default false.
+	ProxyProtocol bool `yaml:"proxy_protocol"`
+	Sections      `yaml:",inline"`
+	TLS           certs.Settings `yaml:"tls"`
+	Drain         Drain          `yaml:"drain"`
+	Ops           admin.Settings `yaml:"ops"`
+	Log           Log            `yaml:"log"`
+
+	// File is the file that was read, "" for none.
+	File string `yaml:"-"`
+}
+
+// Sections are the settings that a route may override.
+type Sections struct {
+	// Protocols are what clients may speak, of "websocket" and "http" in this
+	// version. Default: all of those.
+	Protocols []string          `yaml:"protocols"`
+	Origins   access.Origins    `yaml:"origins"`
+	Heartbeat heartbeat.Policy  `yaml:"heartbeat"`
+	Session   session.Settings  `yaml:"session"`
+	Resume    resume.Settings   `yaml:"resume"`
+	EngineIO  engineio.Settings `yaml:"engineio"`
+	SocketIO  socketio.Settings `yaml:"socketio"`
+	SockJS    sockjs.Settings   `yaml:"sockjs"`
+	Limits    Limits            `yaml:"limits"`
+}
+
+// A Route sends what comes to one path prefix, on one host or any, to one upstream.
+type Route struct {
+	// Path is a prefix, matched by whole segments and longest first. Default "/".
+	Path string `yaml:"path"`
+	// Host is compared without port and without regard to case. Default: any.
+	Host     string         `yaml:"host"`
+	Upstream proxy.Upstream `yaml:"upstream"`
+	Sections `yaml:",inline"`
+}
+
+// Name is the route's name in logs and metrics: host and path as configured.
+func (r Route) Name() string { return r.Host + r.Path }
+
+// Limits are all bounds, each declared by the package that keeps it.
+type Limits struct {
+	Access  access.Limits  `yaml:",inline"`
+	Proxy   proxy.Limits   `yaml:",inline"`
+	Polling polling.Limits `yaml:",inline"`
+	// HeaderTimeout is what a client has to send a request's head, and a trusted
+	// proxy its PROXY header. It belongs to the listener: a route cannot override
+	// it. Default 5s.
+	HeaderTimeout time.Duration `yaml:"header_timeout"`
+}
+
+// Drain says how the program stops.
+type Drain struct {
+	// Delay is how long readiness says 503 while clients still come in, because
+	// load balancers learn late. Default 0s.
+	Delay time.Duration `yaml:"delay"`
+	// For bounds the rest: closes are spread over 0.8 of it, and what is left at
+	// its end is cut. Default 10s.
+	For time.Duration `yaml:"for"`
+}
+
+// Log says what is logged.
+type Log struct {
+	// Level is debug, info, warn or error. Default info.
+	Level slog.Level `yaml:"level"`
+	// Format is text, json or auto: text on a terminal, JSON elsewhere. Default auto.
+	Format string `yaml:"format"`
+}
+
+// Default is the configuration of an empty file, without an upstream.
+func Default() Config { panic("not yet") }
+
+// AllRoutes are the routes, inherited sections filled in, with Upstream as the
+// last, catch-all one where it is set.
+func (c *Config) AllRoutes() []Route { panic("not yet") }

@@ -1,0 +1,105 @@
+// Package heartbeat decides when a silent peer is to be probed and when it is
+// lost. It holds no timer and writes nothing: a connection has one writer, and
+// that writer asks its Pulse what is due.
+package heartbeat
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A Policy says how long a peer may be silent before it is probed, and how long
+// it then has to show life.
+type Policy struct {
+	// Interval is the silence after which a probe is sent. Zero: never, and then
+	// nobody is given up either. Default 20s.
+	Interval time.Duration `yaml:"interval"`
+	// Timeout is what the peer has to answer in, from the probe on. Zero: it is
+	// probed (which keeps middleboxes from forgetting the connection) but never
+	// given up. Default 10s.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Default is the policy of a configuration that names none.
+func Default() Policy { return Policy{Interval: 20 * time.Second, Timeout: 10 * time.Second} }
+
+// minInterval keeps a mistyped unit (20ms for 20s) from becoming a ping flood.
+const minInterval = 50 * time.Millisecond
+
+// Validate reports what is wrong with p, each fault as "key: what and remedy".
+func (p Policy) Validate() error {
+	var faults []error
+	if p.Interval < 0 || p.Interval > 0 && p.Interval < minInterval {
+		faults = append(faults, fmt.Errorf("interval: %v must be 0s (off) or at least %v", p.Interval, minInterval))
+	}
+	if p.Timeout < 0 || p.Timeout > 0 && p.Timeout < minInterval {
+		faults = append(faults, fmt.Errorf("timeout: %v must be 0s (never give up) or at least %v", p.Timeout, minInterval))
+	}
+	return errors.Join(faults...)
+}
+
+// An Action is what a Pulse asks of the connection's writer.
+type Action uint8
+
+const (
+	None  Action = iota // nothing until the time that came with it
+	Probe               // send a probe, then call Sent
+	Lost                // the peer has been silent too long
+)
+
+// Never is the time that comes with None when nothing will ever be due.
+var Never time.Time
+
+// A Pulse is the heartbeat of one hop of one connection. It is a plain value:
+// whoever shares it between goroutines guards it.
+type Pulse struct {
+	policy Policy
+	seen   time.Time // the last sign of life, or a made-up one that jitters the first probe
+	sent   time.Time // the unanswered probe; zero: none
+}
+
+// Start begins the heartbeat of a peer that showed life now. jitter, in [0, 1),
+// brings the first probe forward by up to half an interval, so that connections
+// opened together are not probed together for ever after.
+func (p Policy) Start(now time.Time, jitter float64) Pulse {
+	early := time.Duration(jitter * float64(p.Interval) / 2)
+	return Pulse{policy: p, seen: now.Add(-early)}
+}
+
+// Seen records a sign of life: any byte will do.
+func (p *Pulse) Seen(now time.Time) {
+	p.seen = now
+	p.sent = time.Time{}
+}
+
+// Sent records that a probe is on its way, or that something stands in its
+// place, such as the other end's own ping. The peer's time to answer begins.
+func (p *Pulse) Sent(now time.Time) { p.sent = now }
+
+// Probed reports whether a probe waits for an answer, and since when.
+func (p *Pulse) Probed() (since time.Time, yes bool) { return p.sent, !p.sent.IsZero() }
+
+// Next says what is due now. With None comes the time at which to ask again,
+// or Never. A peer is never Lost without a probe that went unanswered, so a
+// process that was stopped and goes on does not give up on everybody at once.
+func (p *Pulse) Next(now time.Time) (Action, time.Time) {
+	if p.policy.Interval == 0 {
+		return None, Never
+	}
+	if p.sent.IsZero() {
+		return due(Probe, p.seen.Add(p.policy.Interval), now)
+	}
+	if p.policy.Timeout == 0 {
+		// Unanswered for ever is allowed; go on probing.
+		return due(Probe, p.sent.Add(p.policy.Interval), now)
+	}
+	return due(Lost, p.sent.Add(p.policy.Timeout), now)
+}
+
+func due(a Action, at, now time.Time) (Action, time.Time) {
+	if now.Before(at) {
+		return None, at
+	}
+	return a, now
+}
