@@ -1,0 +1,210 @@
+package access
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A walker takes the elements of a list header from the right, where the
+// proxies nearest to us wrote. Walking that way, a quote that a stranger left
+// open further left cannot swallow what a trusted proxy put behind it, and no
+// more is read than is needed.
+type walker struct {
+	lines  []string // those not yet begun
+	line   string   // what is left of the present one
+	begun  bool
+	quotes bool // commas within quoted strings do not separate
+}
+
+// next returns the next element to the left, without surrounding blanks.
+func (w *walker) next() (string, bool) {
+	if !w.begun {
+		if len(w.lines) == 0 {
+			return "", false
+		}
+		last := len(w.lines) - 1
+		w.lines, w.line, w.begun = w.lines[:last], w.lines[last], true
+	}
+	i := w.lastComma()
+	element := strings.Trim(w.line[i+1:], " \t")
+	if i < 0 {
+		w.begun = false
+	} else {
+		w.line = w.line[:i]
+	}
+	return element, true
+}
+
+// lastComma is the last comma's place in the line, -1 if there is none.
+func (w *walker) lastComma() int {
+	if !w.quotes {
+		return strings.LastIndexByte(w.line, ',')
+	}
+	quoted := false
+	for i := len(w.line) - 1; i >= 0; i-- {
+		switch {
+		case w.line[i] == '"' && !(quoted && escaped(w.line[:i])):
+			quoted = !quoted
+		case w.line[i] == ',' && !quoted:
+			return i
+		}
+	}
+	return -1
+}
+
+// escaped reports whether what follows s is escaped: s ends in an odd number of
+// backslashes.
+func escaped(s string) bool {
+	return (len(s)-len(strings.TrimRight(s, `\`)))%2 == 1
+}
+
+// countElements counts the elements of a list header without quoted strings.
+func countElements(lines []string) int {
+	n := len(lines)
+	for _, line := range lines {
+		n += strings.Count(line, ",")
+	}
+	return n
+}
+
+// An element is one hop of a Forwarded header, RFC 7239 section 4.
+type element struct {
+	node  string // the for= parameter
+	proto string
+	host  string
+}
+
+// parseElement reads one element. An element with for, proto or host twice, a
+// quote left open or a parameter without value is no element. Values that
+// RFC 7239 wants quoted, such as an address with a port, pass unquoted too:
+// proxies write them so.
+func parseElement(s string) (e element, ok bool) {
+	for more := true; more; {
+		var pair string
+		pair, s, more = cutPair(s)
+		if pair = strings.Trim(pair, " \t"); pair != "" && !e.set(pair) {
+			return element{}, false
+		}
+	}
+	return e, true
+}
+
+// set takes one name=value pair and reports whether it is well formed.
+func (e *element) set(pair string) bool {
+	name, value, found := strings.Cut(pair, "=")
+	value, ok := unquote(value)
+	if !found || !ok || name == "" {
+		return false
+	}
+	var field *string
+	switch strings.ToLower(name) {
+	case "for":
+		field = &e.node
+	case "proto":
+		field = &e.proto
+	case "host":
+		field = &e.host
+	default:
+		return true
+	}
+	if *field != "" {
+		return false
+	}
+	*field = value
+	return value != ""
+}
+
+// cutPair cuts s at the first semicolon outside a quoted string.
+func cutPair(s string) (pair, rest string, more bool) {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case quoted && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == ';' && !quoted:
+			return s[:i], s[i+1:], true
+		}
+	}
+	return s, "", false
+}
+
+// unquote returns the value of a token or quoted string, RFC 9110 section 5.6.4.
+func unquote(s string) (string, bool) {
+	if !strings.HasPrefix(s, `"`) {
+		return s, s != "" && !strings.ContainsAny(s, "\" \t")
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			return b.String(), i == len(s)-1
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return "", false
+}
+
+// SetForwarded replaces every forwarding header in h with what we vouch for:
+// X-Forwarded-For (the client's true address, then the trusted hops; left out
+// where no address is known), X-Forwarded-Proto ("http" where the scheme is
+// unknown, since then the client came to us in clear) and X-Forwarded-Host.
+// Strangers' spellings of them (X_Forwarded_For, Forwarded, X-Real-Ip…) are
+// removed, and all other X-Forwarded-* with them. Call it after hop-by-hop
+// headers were stripped, or a client could strip ours.
+func (c Client) SetForwarded(h http.Header) {
+	for name := range h {
+		if isForwarding(name) {
+			delete(h, name)
+		}
+	}
+	if c.Addr.IsValid() {
+		h.Set("X-Forwarded-For", c.path())
+	}
+	if c.Host != "" {
+		h.Set("X-Forwarded-Host", c.Host)
+	}
+	proto := c.Scheme
+	if proto == "" {
+		proto = "http"
+	}
+	h.Set("X-Forwarded-Proto", proto)
+}
+
+// path lists the client and the trusted hops, nearest last.
+func (c Client) path() string {
+	var b strings.Builder
+	b.WriteString(c.Addr.String())
+	for _, hop := range c.hops {
+		b.WriteString(", ")
+		b.WriteString(hop.String())
+	}
+	return b.String()
+}
+
+// nearestLast turns the hops around: the walk meets the nearest first.
+func (c *Client) nearestLast() { slices.Reverse(c.hops) }
+
+// isForwarding knows the forwarding headers in every spelling that a backend
+// may take for them: CGI and its heirs read X_Forwarded_For, and some
+// X.Forwarded.For, as X-Forwarded-For.
+func isForwarding(name string) bool {
+	plain := strings.Map(plainByte, name)
+	return plain == "forwarded" || plain == "x-real-ip" || plain == "x-forwarded" ||
+		strings.HasPrefix(plain, "x-forwarded-")
+}
+
+// plainByte lowers letters and makes all but letters and digits a hyphen.
+func plainByte(r rune) rune {
+	switch {
+	case r >= 'A' && r <= 'Z':
+		return r + 'a' - 'A'
+	case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+		return r
+	}
+	return '-'
+}

@@ -1,0 +1,226 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The words that an Origins may hold beside origins.
+const (
+	sameOrigin = "same-origin"
+	anyOrigin  = "*"
+	nullOrigin = "null"
+)
+
+// Origins are the origins whose pages may connect. Each is "same-origin", "*",
+// "null" or scheme://host[:port] where host may begin with "*.", which stands
+// for one or more whole labels; the zero value means same-origin. A list that
+// names others must name "same-origin" too where that is wanted.
+//
+// "null" is the origin of sandboxed frames and local files: of anybody's, so
+// it admits nearly as much as "*".
+type Origins []string
+
+// Check is the one Origin check of every transport; the error is a *Refusal
+// with status 403.
+//
+// Same-origin compares host and port with those the client asked for, default
+// ports filled in, and the scheme only where c knows it: behind a proxy that
+// ends TLS and is not in trusted_proxies nobody is locked out. A request
+// without Origin is refused if its browser says that another site made it
+// (Sec-Fetch-Site: cross-site), else it passes: it is no page's. Two Origin
+// headers are refused whatever is configured, since two readers may choose
+// differently.
+func (o Origins) Check(r *http.Request, c Client) error {
+	sent := r.Header["Origin"]
+	switch {
+	case len(sent) > 1:
+		return refuseOrigin("more than one Origin header")
+	case slices.Contains(o, anyOrigin):
+		return nil
+	case len(sent) == 1:
+		return o.checkOrigin(sent[0], c)
+	case slices.ContainsFunc(r.Header["Sec-Fetch-Site"], isCrossSite):
+		return refuseOrigin("a request of another site's page without an origin")
+	}
+	return nil
+}
+
+func (o Origins) checkOrigin(sent string, c Client) error {
+	if sent == nullOrigin && slices.Contains(o, nullOrigin) {
+		return nil
+	}
+	page, ok := parseOrigin(sent)
+	if ok && (page.isSame(c) && o.allowSame() || o.lists(page)) {
+		return nil
+	}
+	const most = 200 // of a stranger's words in an answer or a log
+	return refuseOrigin(fmt.Sprintf("origin %q may not connect", sent[:min(len(sent), most)]))
+}
+
+func refuseOrigin(text string) error {
+	return &Refusal{Status: http.StatusForbidden, Reason: "origin", Text: text + " (origins)"}
+}
+
+func isCrossSite(site string) bool { return strings.EqualFold(strings.TrimSpace(site), "cross-site") }
+
+func (o Origins) allowSame() bool { return len(o) == 0 || slices.Contains(o, sameOrigin) }
+
+func (o Origins) lists(page origin) bool {
+	return slices.ContainsFunc(o, func(entry string) bool {
+		listed, wild, fault := parseEntry(entry)
+		return fault == "" && listed.matches(page, wild)
+	})
+}
+
+// Validate reports what is wrong with o, each fault with its remedy.
+func (o Origins) Validate() error {
+	var faults []error
+	for _, entry := range o {
+		if isWord(entry) {
+			continue
+		}
+		if _, _, fault := parseEntry(entry); fault != "" {
+			faults = append(faults, fmt.Errorf("%q %s", entry, fault))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func isWord(entry string) bool {
+	return entry == sameOrigin || entry == anyOrigin || entry == nullOrigin
+}
+
+// An origin is a scheme, a host and a port, RFC 6454 section 4, the port
+// filled in where the scheme has a default one; "" where it has none.
+type origin struct{ scheme, host, port string }
+
+// isSame reports whether the page was loaded from where the client now connects.
+func (page origin) isSame(c Client) bool {
+	if defaultPort(page.scheme) == "" || c.Scheme != "" && c.Scheme != page.scheme {
+		return false
+	}
+	host, port, ok := splitHost(c.Host)
+	if port == "" {
+		port = defaultPort(page.scheme)
+	}
+	return ok && host == page.host && port == page.port
+}
+
+// matches reports whether page is the listed origin or, if wild, has its host
+// below the listed one.
+func (listed origin) matches(page origin, wild bool) bool {
+	if listed.scheme != page.scheme || listed.port != page.port {
+		return false
+	}
+	if wild {
+		label, found := strings.CutSuffix(page.host, "."+listed.host)
+		return found && label != ""
+	}
+	return listed.host == page.host
+}
+
+// parseOrigin reads an Origin header's value strictly: RFC 6454 section 7 knows
+// no user, path or anything else after the port.
+func parseOrigin(s string) (origin, bool) {
+	scheme, rest, found := strings.Cut(s, "://")
+	scheme = strings.ToLower(scheme)
+	host, port, ok := splitHost(rest)
+	if !found || !ok || !isScheme(scheme) {
+		return origin{}, false
+	}
+	if port == "" {
+		port = defaultPort(scheme)
+	}
+	return origin{scheme, host, port}, true
+}
+
+func defaultPort(scheme string) string {
+	switch scheme {
+	case "http":
+		return "80"
+	case "https":
+		return "443"
+	}
+	return ""
+}
+
+// isScheme is RFC 3986 section 3.1, for lower case.
+func isScheme(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := c >= 'a' && c <= 'z'
+		other := c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.'
+		if !letter && (i == 0 || !other) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// splitHost cuts host[:port] in two, in lower case, without brackets and with
+// an IPv6 address in its shortest form. Only letters, digits, hyphens and
+// underscores make a label, so what browsers and others read differently (an @,
+// a backslash, a percent, a blank) is no host at all.
+func splitHost(s string) (host, port string, ok bool) {
+	if strings.HasPrefix(s, "[") {
+		return splitIPv6(s)
+	}
+	host, port, hasPort := strings.Cut(s, ":")
+	host = strings.ToLower(host)
+	if hasPort {
+		if port, ok = parsePort(port); !ok {
+			return "", "", false
+		}
+	}
+	return host, port, isHost(host)
+}
+
+func splitIPv6(s string) (host, port string, ok bool) {
+	end := strings.IndexByte(s, ']')
+	if end < 0 || end > maxHop {
+		return "", "", false
+	}
+	addr, err := netip.ParseAddr(s[1:end])
+	if err != nil || !addr.Is6() || addr.Zone() != "" {
+		return "", "", false
+	}
+	if rest := s[end+1:]; rest != "" {
+		digits, found := strings.CutPrefix(rest, ":")
+		if port, ok = parsePort(digits); !found || !ok {
+			return "", "", false
+		}
+	}
+	return addr.String(), port, true
+}
+
+// parsePort returns the port without leading zeros.
+func parsePort(s string) (string, bool) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return strconv.FormatUint(n, 10), err == nil && n > 0
+}
+
+// maxHost is the longest name that DNS carries, with its last dot.
+const maxHost = 254
+
+func isHost(s string) bool {
+	name := strings.TrimSuffix(s, ".")
+	if name == "" || len(s) > maxHost {
+		return false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || strings.ContainsFunc(label, notLabel) {
+			return false
+		}
+	}
+	return true
+}
+
+func notLabel(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
+}
