@@ -33,7 +33,7 @@ func entryFault(entry, scheme, rest string, found bool) string {
 		return `is empty: write a scheme and a host, or "null" in quotes for pages that have no origin`
 	case !found:
 		return missingScheme(entry)
-	case !isScheme(strings.ToLower(scheme)):
+	case !isScheme(strings.Map(lower, scheme)):
 		return `has no valid scheme: write one entry for http:// and one for https://`
 	case scheme == "ws" || scheme == "wss":
 		return fmt.Sprintf("is an address to connect to: a page's origin is %q", "http"+scheme[2:]+"://"+rest)

@@ -1,10 +1,6 @@
 package access
 
-import (
-	"net/http"
-	"slices"
-	"strings"
-)
+import "strings"
 
 // A walker takes the elements of a list header from the right, where the
 // proxies nearest to us wrote. Walking that way, a quote that a stranger left
@@ -147,64 +143,4 @@ func unquote(s string) (string, bool) {
 		b.WriteByte(s[i])
 	}
 	return "", false
-}
-
-// SetForwarded replaces every forwarding header in h with what we vouch for:
-// X-Forwarded-For (the client's true address, then the trusted hops; left out
-// where no address is known), X-Forwarded-Proto ("http" where the scheme is
-// unknown, since then the client came to us in clear) and X-Forwarded-Host.
-// Strangers' spellings of them (X_Forwarded_For, Forwarded, X-Real-Ip…) are
-// removed, and all other X-Forwarded-* with them. Call it after hop-by-hop
-// headers were stripped, or a client could strip ours.
-func (c Client) SetForwarded(h http.Header) {
-	for name := range h {
-		if isForwarding(name) {
-			delete(h, name)
-		}
-	}
-	if c.Addr.IsValid() {
-		h.Set("X-Forwarded-For", c.path())
-	}
-	if c.Host != "" {
-		h.Set("X-Forwarded-Host", c.Host)
-	}
-	proto := c.Scheme
-	if proto == "" {
-		proto = "http"
-	}
-	h.Set("X-Forwarded-Proto", proto)
-}
-
-// path lists the client and the trusted hops, nearest last.
-func (c Client) path() string {
-	var b strings.Builder
-	b.WriteString(c.Addr.String())
-	for _, hop := range c.hops {
-		b.WriteString(", ")
-		b.WriteString(hop.String())
-	}
-	return b.String()
-}
-
-// nearestLast turns the hops around: the walk meets the nearest first.
-func (c *Client) nearestLast() { slices.Reverse(c.hops) }
-
-// isForwarding knows the forwarding headers in every spelling that a backend
-// may take for them: CGI and its heirs read X_Forwarded_For, and some
-// X.Forwarded.For, as X-Forwarded-For.
-func isForwarding(name string) bool {
-	plain := strings.Map(plainByte, name)
-	return plain == "forwarded" || plain == "x-real-ip" || plain == "x-forwarded" ||
-		strings.HasPrefix(plain, "x-forwarded-")
-}
-
-// plainByte lowers letters and makes all but letters and digits a hyphen.
-func plainByte(r rune) rune {
-	switch {
-	case r >= 'A' && r <= 'Z':
-		return r + 'a' - 'A'
-	case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
-		return r
-	}
-	return '-'
 }
