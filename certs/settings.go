@@ -2,24 +2,91 @@
 // the settings; only mode "off" can be asked for.
 package certs
 
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
 // Settings say how clients' TLS ends here.
 type Settings struct {
-	// Mode is off (the default), files, acme or internal.
-	Mode string `yaml:"mode"`
-	// HTTP is the plain listener that redirects and answers HTTP-01. Default ":80".
-	HTTP     string   `yaml:"http"`
-	Cert     string   `yaml:"cert"`
-	Key      string   `yaml:"key"`
-	Domains  []string `yaml:"domains"`
-	Email    string   `yaml:"email"`
-	CA       string   `yaml:"ca"`
-	Storage  string   `yaml:"storage"`
-	OnDemand bool     `yaml:"on_demand"`
-	EAB      EAB      `yaml:"eab"`
+	// Mode is off (the default), files (Cert and Key), acme (Domains and the
+	// rest), or internal (certificates of our own making, for development).
+	Mode string `yaml:"mode" enum:"off,files,acme,internal"`
+	// HTTP is the plain listener that redirects and answers HTTP-01. Unused with
+	// mode off. Default ":80".
+	HTTP string `yaml:"http"`
+	// Cert and Key are PEM files, read again when they change. Mode files only.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	// Domains are the names to get certificates for. Mode acme only.
+	Domains []string `yaml:"domains"`
+	// Email is where the certificate authority sends warnings. Mode acme only.
+	Email string `yaml:"email"`
+	// CA is the directory URL of the certificate authority. Default: Let's
+	// Encrypt. Mode acme only.
+	CA string `yaml:"ca"`
+	// Storage is the directory that keeps keys and certificates. Modes acme and internal.
+	Storage string `yaml:"storage"`
+	// OnDemand gets a certificate at the first handshake for a name among
+	// Domains and not at the start. Default false. Mode acme only.
+	OnDemand bool `yaml:"on_demand"`
+	// EAB is the account that a certificate authority may demand. Mode acme only.
+	EAB EAB `yaml:"eab"`
 }
 
-// An EAB is a certificate authority's external account binding.
+// An EAB is a certificate authority's external account binding (RFC 8555 section 7.3.4).
 type EAB struct {
+	// KeyID is the account's name with the authority.
 	KeyID string `yaml:"key_id"`
-	MAC   string `yaml:"mac" secret:"true"`
+	// MAC is the account's key, base64url. It is a secret.
+	MAC string `yaml:"mac" secret:"true"`
+}
+
+// Default are the settings of a configuration that names none.
+func Default() Settings { return Settings{Mode: "off", HTTP: ":80"} }
+
+// Validate reports what is wrong with s, each fault as "key: what and remedy".
+// Files are opened elsewhere.
+func (s Settings) Validate() error {
+	if !slices.Contains([]string{"off", "files", "acme", "internal"}, s.Mode) {
+		return fmt.Errorf("mode: %q must be off, files, acme or internal", s.Mode)
+	}
+	faults := s.unused()
+	switch {
+	case s.Mode == "files" && (s.Cert == "" || s.Key == ""):
+		faults = append(faults, errors.New("mode: files needs cert and key"))
+	case s.Mode == "acme" && len(s.Domains) == 0:
+		faults = append(faults, errors.New("mode: acme needs domains"))
+	}
+	if (s.EAB.KeyID == "") != (s.EAB.MAC == "") {
+		faults = append(faults, errors.New("eab: key_id and mac must be set together"))
+	}
+	return errors.Join(faults...)
+}
+
+// unused reports settings that the mode does not look at: whoever wrote them
+// believes that they do something.
+func (s Settings) unused() []error {
+	var faults []error
+	for _, f := range []struct {
+		key   string
+		set   bool
+		modes []string
+	}{
+		{"http", s.HTTP != Default().HTTP, []string{"files", "acme", "internal"}},
+		{"cert", s.Cert != "", []string{"files"}},
+		{"key", s.Key != "", []string{"files"}},
+		{"domains", len(s.Domains) > 0, []string{"acme"}},
+		{"email", s.Email != "", []string{"acme"}},
+		{"ca", s.CA != "", []string{"acme"}},
+		{"storage", s.Storage != "", []string{"acme", "internal"}},
+		{"on_demand", s.OnDemand, []string{"acme"}},
+		{"eab", s.EAB != EAB{}, []string{"acme"}},
+	} {
+		if f.set && !slices.Contains(f.modes, s.Mode) {
+			faults = append(faults, fmt.Errorf("%s: has no effect with mode %s", f.key, s.Mode))
+		}
+	}
+	return faults
 }

@@ -4,7 +4,10 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"sidecar/access"
@@ -78,31 +81,57 @@ type Limits struct {
 	Polling polling.Limits `yaml:",inline"`
 	// HeaderTimeout is what a client has to send a request's head, and a trusted
 	// proxy its PROXY header. It belongs to the listener: a route cannot override
-	// it. Default 5s.
+	// it. Default 5s; must be positive.
 	HeaderTimeout time.Duration `yaml:"header_timeout"`
+}
+
+// Validate reports what is wrong with l, each fault as "key: what and remedy".
+func (l Limits) Validate() error {
+	var own error
+	if l.HeaderTimeout <= 0 {
+		own = fmt.Errorf("header_timeout: %v must be positive", l.HeaderTimeout)
+	}
+	return errors.Join(l.Access.Validate(), l.Proxy.Validate(), l.Polling.Validate(), own)
 }
 
 // Drain says how the program stops.
 type Drain struct {
 	// Delay is how long readiness says 503 while clients still come in, because
-	// load balancers learn late. Default 0s.
+	// load balancers learn late. Default 0s; must not be negative.
 	Delay time.Duration `yaml:"delay"`
 	// For bounds the rest: closes are spread over 0.8 of it, and what is left at
-	// its end is cut. Default 10s.
+	// its end is cut. Default 10s; 0s cuts at once.
 	For time.Duration `yaml:"for"`
+}
+
+// Validate reports what is wrong with d, each fault as "key: what and remedy".
+func (d Drain) Validate() error {
+	var faults []error
+	if d.Delay < 0 {
+		faults = append(faults, fmt.Errorf("delay: %v must not be negative", d.Delay))
+	}
+	if d.For < 0 {
+		faults = append(faults, fmt.Errorf("for: %v must not be negative", d.For))
+	}
+	return errors.Join(faults...)
 }
 
 // Log says what is logged.
 type Log struct {
 	// Level is debug, info, warn or error. Default info.
-	Level slog.Level `yaml:"level"`
+	Level slog.Level `yaml:"level" enum:"debug,info,warn,error"`
 	// Format is text, json or auto: text on a terminal, JSON elsewhere. Default auto.
-	Format string `yaml:"format"`
+	Format string `yaml:"format" enum:"auto,text,json"`
 }
 
-// Default is the configuration of an empty file, without an upstream.
-func Default() Config { panic("not yet") }
-
-// AllRoutes are the routes, inherited sections filled in, with Upstream as the
-// last, catch-all one where it is set.
-func (c *Config) AllRoutes() []Route { panic("not yet") }
+// Validate reports what is wrong with l, each fault as "key: what and remedy".
+func (l Log) Validate() error {
+	var faults []error
+	if !slices.Contains([]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}, l.Level) {
+		faults = append(faults, fmt.Errorf("level: %v must be debug, info, warn or error", l.Level))
+	}
+	if !slices.Contains([]string{"auto", "text", "json"}, l.Format) {
+		faults = append(faults, fmt.Errorf("format: %q must be auto, text or json", l.Format))
+	}
+	return errors.Join(faults...)
+}

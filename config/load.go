@@ -1,0 +1,242 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// defaultFile is read if it is there and nobody named another.
+const defaultFile = "sidecar.yaml"
+
+// Load reads all sources into one checked Config. The error joins all faults,
+// each on a line of its own with the place, the key, the value and the remedy.
+func Load(src Source) (Config, error) {
+	l := newLoader(src.Env)
+	name, at := src.file(l.env)
+	var text []byte
+	if name != "" {
+		var err error
+		if text, err = readFile(name); err != nil {
+			l.faults = append(l.faults, fault{at: at, text: err.Error()})
+			l.broken = true
+		}
+	}
+	return l.load(name, text, src)
+}
+
+// Parse reads the text of a file alone: no variables, no flags. name is what
+// faults call it.
+func Parse(name string, text []byte) (Config, error) {
+	return newLoader(nil).load(name, text, Source{})
+}
+
+// file is the file to read, "" for none, and what named it.
+func (s Source) file(env map[string]string) (string, origin) {
+	if s.File != "" {
+		return s.File, origin{rank: fromFlag, name: "--config"}
+	}
+	if name := env["SIDECAR_CONFIG"]; name != "" {
+		return name, origin{rank: fromEnv, name: "SIDECAR_CONFIG"}
+	}
+	if _, err := os.Lstat(defaultFile); err != nil && os.IsNotExist(err) {
+		return "", origin{}
+	}
+	return defaultFile, origin{rank: fromFile, name: defaultFile}
+}
+
+// A loader gathers one Config, where each of its values came from, and every
+// fault on the way.
+type loader struct {
+	config Config
+	env    map[string]string
+	where  map[string]origin
+	failed map[string]bool // keys with a fault already; their values are not the user's
+	single map[string]bool // lists that were given as one scalar
+	told   map[string]bool // faults of values, so that routes do not repeat the top level's
+	faults []fault
+	broken bool // the file could not be read, so what is missing may stand there
+	routes *decoder
+}
+
+func newLoader(env []string) *loader {
+	l := &loader{
+		config: Default(), env: map[string]string{}, where: map[string]origin{},
+		failed: map[string]bool{}, single: map[string]bool{}, told: map[string]bool{},
+	}
+	for _, e := range env {
+		name, val, _ := strings.Cut(e, "=")
+		l.env[name] = val
+	}
+	return l
+}
+
+func (l *loader) fault(at origin, key, format string, a ...any) {
+	l.failed[key] = true
+	l.add(at, key, fmt.Sprintf(format, a...))
+}
+
+// add names the one element of a list that was given as a scalar by the list's key.
+func (l *loader) add(at origin, key, text string) {
+	if list, ok := strings.CutSuffix(key, "[0]"); ok && l.single[list] {
+		key = list
+	}
+	l.faults = append(l.faults, fault{at: at, key: key, text: text})
+}
+
+// load reads the sources from the weakest to the strongest, then the routes,
+// which inherit from all of them.
+func (l *loader) load(name string, text []byte, src Source) (Config, error) {
+	l.config.File = name
+	l.fromFile(name, text)
+	l.fromEnv()
+	l.fromFlags(src.flags)
+	l.decodeRoutes()
+	l.check()
+	if err := joinFaults(l.faults); err != nil {
+		return Config{}, err
+	}
+	return l.config, nil
+}
+
+func (l *loader) fromFile(name string, text []byte) {
+	root, faults := document(name, text)
+	if len(faults) > 0 {
+		l.faults = append(l.faults, faults...)
+		l.broken = true
+	}
+	if root == nil {
+		return
+	}
+	at := func(n *yaml.Node) origin {
+		return origin{rank: fromFile, name: name, line: n.Line, col: n.Column}
+	}
+	env := func(name string) (string, bool) {
+		val, ok := l.env[name]
+		return val, ok
+	}
+	d := &decoder{loader: l, at: at, env: env}
+	d.section(root, reflect.ValueOf(&l.config).Elem(), "", at(root))
+	l.hold(d)
+}
+
+// hold keeps the routes of the strongest source that has any.
+func (l *loader) hold(d *decoder) {
+	if d.held != nil {
+		l.routes = d
+		l.where["routes"] = d.at(d.held)
+	}
+}
+
+func (l *loader) fromFlags(flags map[string][]string) {
+	for _, k := range Keys() {
+		if vals := flags[k.Name]; vals != nil {
+			l.fromText(k, vals, origin{rank: fromFlag, name: "--" + k.Name})
+		}
+	}
+}
+
+// fromText decodes what a variable or a flag holds. Nothing in it is expanded:
+// the shell has done so.
+func (l *loader) fromText(k Key, vals []string, at origin) {
+	d := &decoder{loader: l, at: func(*yaml.Node) origin { return at }}
+	n, err := textNode(k, vals)
+	if err != nil {
+		l.fault(at, k.Name, "%s is not YAML: %s", quote(vals[len(vals)-1]), strings.TrimPrefix(err.Error(), "yaml: "))
+		return
+	}
+	if k.Name == "routes" {
+		d.held = n
+		l.hold(d)
+		return
+	}
+	f, v := find(reflect.ValueOf(&l.config).Elem(), k.Name)
+	d.decode(n, v, f, k.Name)
+}
+
+// find is the field that a key names, and its value in the settings v.
+func find(v reflect.Value, key string) (field, reflect.Value) {
+	first, rest, nested := strings.Cut(key, ".")
+	f, _ := lookup(fieldsOf(v.Type()), first)
+	v = v.FieldByIndex(f.index)
+	if nested {
+		return find(v, rest)
+	}
+	return f, v
+}
+
+// textNode reads lists and sections in YAML's flow style, lists with commas, and
+// leaves everything else as it is.
+func textNode(k Key, vals []string) (*yaml.Node, error) {
+	last := vals[len(vals)-1]
+	list := isList(k.field.typ)
+	switch {
+	case (list || k.short) && enclosed(last):
+		var doc yaml.Node
+		if err := yaml.Unmarshal([]byte(last), &doc); err != nil {
+			return nil, err
+		}
+		return doc.Content[0], nil
+	case !list:
+		return scalarNode(last), nil
+	}
+	n := &yaml.Node{Kind: yaml.SequenceNode}
+	if len(vals) == 1 && !strings.Contains(last, ",") {
+		return scalarNode(last), nil
+	}
+	for _, val := range vals {
+		for item := range strings.SplitSeq(val, ",") {
+			n.Content = append(n.Content, scalarNode(strings.TrimSpace(item)))
+		}
+	}
+	return n, nil
+}
+
+func enclosed(s string) bool {
+	s = strings.TrimSpace(s)
+	return strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") || strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}")
+}
+
+func scalarNode(s string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s, Style: yaml.DoubleQuotedStyle}
+}
+
+// decodeRoutes reads each route over a copy of what it inherits.
+func (l *loader) decodeRoutes() {
+	if l.routes == nil {
+		return
+	}
+	d, n := l.routes, l.routes.held
+	l.forget("routes")
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind != yaml.SequenceNode {
+		l.fault(d.at(n), "routes", "must be a list of routes, not %s", kind(n))
+		return
+	}
+	if len(n.Content) > maxItems {
+		l.fault(d.at(n), "routes", "has %d entries; at most %d", len(n.Content), maxItems)
+		return
+	}
+	for i, item := range n.Content {
+		r := Route{Path: "/", Sections: l.config.Sections}
+		d.decode(item, reflect.ValueOf(&r).Elem(), field{}, "routes["+strconv.Itoa(i)+"]")
+		l.config.Routes = append(l.config.Routes, r)
+	}
+}
+
+// AllRoutes are the routes, inherited sections filled in, with Upstream as the
+// last, catch-all one where it is set.
+func (c *Config) AllRoutes() []Route {
+	routes := slices.Clone(c.Routes)
+	if !c.Upstream.IsZero() {
+		routes = append(routes, Route{Path: "/", Upstream: c.Upstream, Sections: c.Sections})
+	}
+	return routes
+}
