@@ -33,26 +33,24 @@ class Panel {
     this.log = make('ol', { class: 'log', tabindex: 0, role: 'log', 'aria-live': 'off', 'aria-label': `${spec.title}: last events` });
     this.form = this.#controls();
     this.node = make('section', { class: 'panel', id: spec.id, 'aria-labelledby': title.id },
-      make('div', { class: 'top' }, title, this.pill),
-      make('p', { class: 'about', text: spec.about }), this.form, this.detail, this.log);
+      make('div', { class: 'top' }, title, this.pill, this.toggle),
+      make('p', { class: 'about', text: spec.about }), ...this.form, this.detail, this.log);
     this.toggle.addEventListener('click', () => (this.#stop ? this.stop() : this.start()));
-    this.#status('idle');
+    this.#status('idle', 'Not run yet.');
     this.#live(false);
   }
 
+  // controls are an input and the buttons of the actions, where there are any.
   #controls() {
-    const form = make('form', {}, this.toggle);
     this.buttons = (this.spec.actions ?? []).map((a) => make('button', { type: 'button', name: a.name, text: a.label }));
-    if (this.spec.text) {
-      this.input = make('input', { value: this.spec.text, maxlength: 200, 'aria-label': `${this.spec.title}: text to send`, autocomplete: 'off' });
-      form.append(this.input);
-    }
-    form.append(...this.buttons);
-    form.addEventListener('submit', (e) => { e.preventDefault(); this.buttons[0]?.click(); });
-    return form;
+    if (!this.buttons.length) return [];
+    this.input = make('input', { value: this.spec.text, maxlength: 200, 'aria-label': `${this.spec.title}: text to send`, autocomplete: 'off' });
+    const form = make('form', {}, this.input, ...this.buttons);
+    form.addEventListener('submit', (e) => { e.preventDefault(); this.buttons[0].click(); });
+    return [form];
   }
 
-  #status(status, detail = '') {
+  #status(status, detail) {
     this.node.dataset.status = status;
     this.detail.textContent = detail;
     this.#label();
@@ -76,7 +74,7 @@ class Panel {
     for (const b of this.buttons) {
       const act = acts[b.name];
       b.disabled = !act;
-      b.onclick = act ? () => Promise.resolve(act(this.input?.value ?? '')).catch((e) => this.say(e.message, true)) : null;
+      b.onclick = act ? () => Promise.resolve(act(this.input.value)).catch((e) => this.say(e.message, true)) : null;
     }
     if (this.input) this.input.disabled = this.buttons.every((b) => b.disabled);
   }
@@ -98,7 +96,7 @@ class Panel {
     this.stop();
     const stop = new AbortController();
     this.#stop = stop;
-    this.#status('running');
+    this.#status('running', 'Checking…');
     this.#live(true);
     return new Promise((done) => this.#run(stop, this.#judge(stop, done)));
   }
@@ -126,10 +124,10 @@ class Panel {
   async #run(stop, judge) {
     try {
       const detail = await this.spec.run(this.#tools(stop.signal, judge));
-      if (stop.signal.aborted) judge('idle', 'stopped');
+      if (stop.signal.aborted) judge('idle', 'Stopped before its verdict.');
       else judge('ok', detail ?? '');
     } catch (e) {
-      if (stop.signal.aborted) judge('idle', 'stopped');
+      if (stop.signal.aborted) judge('idle', 'Stopped before its verdict.');
       else judge('failed', e.message);
     }
     stop.abort();
