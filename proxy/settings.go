@@ -106,3 +106,18 @@ func (l Limits) Validate() error {
 	}
 	return errors.Join(faults...)
 }
+
+// orDefault fills in what is zero.
+func (l Limits) orDefault() Limits {
+	d := DefaultLimits()
+	if l.Message == 0 {
+		l.Message = d.Message
+	}
+	if l.WriteTimeout == 0 {
+		l.WriteTimeout = d.WriteTimeout
+	}
+	if l.DialTimeout == 0 {
+		l.DialTimeout = d.DialTimeout
+	}
+	return l
+}

@@ -1,0 +1,172 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// A Backend is an Upstream made ready: its files read, its address known. It is
+// safe for concurrent use.
+type Backend struct {
+	network, addr string
+	tls           *tls.Config // nil: in clear
+	prefix, path  string      // path, if set, takes prefix's place
+	host          string      // for what is asked in nobody's name
+	transport     *http.Transport
+}
+
+// NewBackend reads the files that u names. prefix is the route's path, whose
+// place a path in u.URL takes. Call Close when no route uses it any more.
+func NewBackend(u Upstream, prefix string) (*Backend, error) {
+	if err := u.Validate(); err != nil {
+		return nil, err
+	}
+	if u.URL == "" {
+		u.URL = "ws://localhost"
+	}
+	target, err := url.Parse(u.URL)
+	if err != nil {
+		return nil, err
+	}
+	b := &Backend{network: "tcp", prefix: strings.TrimSuffix(prefix, "/"), path: target.EscapedPath(), host: target.Host}
+	secure := target.Scheme == "wss" || target.Scheme == "https"
+	b.addr = net.JoinHostPort(target.Hostname(), portOf(target, secure))
+	if u.Socket != "" {
+		b.network, b.addr = "unix", u.Socket
+	}
+	if secure {
+		if b.tls, err = clientTLS(u, target.Hostname()); err != nil {
+			return nil, err
+		}
+	}
+	b.transport = newTransport(b)
+	return b, nil
+}
+
+func portOf(u *url.URL, secure bool) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case secure:
+		return "443"
+	}
+	return "80"
+}
+
+// clientTLS is how a wss backend is spoken to.
+func clientTLS(u Upstream, name string) (*tls.Config, error) {
+	cfg := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if u.ServerName != "" {
+		cfg.ServerName = u.ServerName
+	}
+	if u.CA != "" {
+		pem, err := os.ReadFile(u.CA)
+		if err != nil {
+			return nil, fmt.Errorf("reading upstream.ca: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("reading upstream.ca: %q holds no certificate", u.CA)
+		}
+	}
+	if u.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(u.Cert, u.Key)
+		if err != nil {
+			return nil, fmt.Errorf("reading upstream.cert: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg, nil
+}
+
+// Secure reports whether the backend is reached by TLS.
+func (b *Backend) Secure() bool { return b.tls != nil }
+
+// Replaces reports whether the backend's path takes the place of the route's.
+func (b *Backend) Replaces() bool { return b.path != "" }
+
+// dial opens a connection to the backend. TLS is done when it returns.
+func (b *Backend) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, b.network, b.addr)
+	if err != nil || b.tls == nil {
+		return c, err
+	}
+	t := tls.Client(c, b.tls)
+	if err := t.HandshakeContext(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// target is the request target for a client's, in the form in which it came.
+func (b *Backend) target(escapedPath, rawQuery string, forceQuery bool) string {
+	path := escapedPath
+	if b.Replaces() {
+		rest := strings.TrimPrefix(path, b.prefix)
+		path = strings.TrimSuffix(b.path, "/") + rest
+		if rest == "" {
+			path = b.path
+		}
+	}
+	if rawQuery != "" || forceQuery {
+		path += "?" + rawQuery
+	}
+	return path
+}
+
+// Check dials the backend and hangs up: for readiness.
+func (b *Backend) Check(ctx context.Context) error {
+	c, err := b.dial(ctx)
+	if err != nil {
+		return fmt.Errorf("dialing backend: %w", err)
+	}
+	return c.Close()
+}
+
+// Close drops the idle connections that pass-through keeps. Connections in use
+// are not touched.
+func (b *Backend) Close() { b.transport.CloseIdleConnections() }
+
+// Idle connections kept for pass-through, to each backend.
+const (
+	maxIdle     = 32
+	idleTimeout = 60 * time.Second
+)
+
+// newTransport is how pass-through reaches b. It asks for no compression, so
+// that bodies pass as they are, and follows nothing.
+func newTransport(b *Backend) *http.Transport {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return b.dial(ctx) }
+	return &http.Transport{
+		DialContext:            dial,
+		DialTLSContext:         dial,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    maxIdle,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxAnswerHead,
+		ExpectContinueTimeout:  time.Second,
+	}
+}
+
+// outcome names what a failed dial was, for metrics, and the status that the
+// client is told.
+func outcome(err error) (name string, status int) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
+		return "timeout", http.StatusGatewayTimeout
+	case outOfDescriptors(err):
+		return "error", http.StatusServiceUnavailable
+	}
+	return "error", http.StatusBadGateway
+}

@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A Live is the set of relayed connections. Its zero value is ready. It outlives
+// the routes that its connections came by.
+type Live struct {
+	mu     sync.Mutex
+	relays map[*relay]struct{}
+	idle   chan struct{} // set while somebody waits for the set to be empty
+	// draining is set once Drain has begun: what opens then is told at once.
+	draining bool
+	code     int
+	reason   string
+}
+
+// Len is the number of connections being relayed.
+func (l *Live) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.relays)
+}
+
+func (l *Live) add(r *relay) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.relays == nil {
+		l.relays = make(map[*relay]struct{})
+	}
+	l.relays[r] = struct{}{}
+	if l.draining {
+		r.shutdown(l.code, l.reason)
+	}
+}
+
+func (l *Live) remove(r *relay) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.relays, r)
+	if len(l.relays) == 0 && l.idle != nil {
+		close(l.idle)
+		l.idle = nil
+	}
+}
+
+// Drain asks every connection to close with the code and reason, spread evenly
+// over spread, and waits until all have ended or ctx is done; then it cuts the
+// rest and reports how many those were. Connections that open meanwhile are
+// asked at once. It is called once.
+func (l *Live) Drain(ctx context.Context, spread time.Duration, code int, reason string) (cut int) {
+	all, idle := l.begin(code, reason)
+	l.ask(ctx, all, spread)
+	select {
+	case <-idle:
+		return 0
+	case <-ctx.Done():
+	}
+	rest := l.list()
+	for _, r := range rest {
+		r.cut()
+	}
+	<-idle // nothing blocks a relay that was cut
+	return len(rest)
+}
+
+// begin marks l as draining, and returns who is in it and what is closed once
+// nobody is.
+func (l *Live) begin(code int, reason string) (all []*relay, idle chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.draining, l.code, l.reason = true, code, reason
+	idle = make(chan struct{})
+	if len(l.relays) == 0 {
+		close(idle)
+		return nil, idle
+	}
+	l.idle = idle
+	for r := range l.relays {
+		all = append(all, r)
+	}
+	return all, idle
+}
+
+func (l *Live) list() []*relay {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]*relay, 0, len(l.relays))
+	for r := range l.relays {
+		all = append(all, r)
+	}
+	return all
+}
+
+// ask asks all to close, evenly spread, so that their clients do not come back
+// all at once.
+func (l *Live) ask(ctx context.Context, all []*relay, spread time.Duration) {
+	start := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i, r := range all {
+		at := start.Add(spread * time.Duration(i) / time.Duration(len(all)))
+		if wait := time.Until(at); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		r.shutdown(l.code, l.reason)
+	}
+}

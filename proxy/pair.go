@@ -1,0 +1,389 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"time"
+
+	"sidecar/heartbeat"
+)
+
+// A side names one end of a pair.
+type side uint8
+
+const (
+	client side = iota
+	backend
+)
+
+func (s side) other() side { return 1 - s }
+
+func (s side) String() string { return [...]string{"client", "backend"}[s] }
+
+// closeGrace is what ends have once this program has decided to end a
+// connection: to reach the end of a frame so that a close frame can go out, and
+// then to read it before the socket goes.
+const closeGrace = time.Second
+
+// minRate is what an end must keep up, in bytes a second, from the first byte of
+// a frame to its last, after a start of Limits.WriteTimeout.
+const minRate = 1024
+
+// An end is what a pair knows of one of its two peers.
+type end struct {
+	walk  walker          // of what it sends
+	pulse heartbeat.Pulse // of the hop to it
+	// order is a close frame of ours that goes to it at the next boundary.
+	order []byte
+	// frameBy is when the frame it is sending must be complete; zero: none is unfinished.
+	frameBy time.Time
+	pinged  time.Time // when our last ping went out; zero: it was answered, or none did
+	seq     uint32    // of that ping
+	ping    bool      // a ping of ours goes to it at the next boundary
+	owes    bool      // the other end's own ping reached it and is unanswered
+	sent    bool      // it sent a close frame
+	got     bool      // a close frame was sent to it
+	done    bool      // nothing more of what it sends is passed on
+	unread  bool      // we are not reading it, because the other end is slow
+	bytes   int64     // that it sent
+}
+
+// A pair is the state of one relayed connection and all its rules, without any
+// I/O: it is told what arrived and what the time is, and says what to write and
+// when to be asked again. It is not safe for concurrent use. What it returns to
+// be written to an end must be written before it is asked about the other side's
+// bytes again; each side has one reader, who is the one writer of the other.
+type pair struct {
+	ends   [2]end
+	stall  time.Duration // Limits.WriteTimeout
+	mark   [8]byte       // of our pings; nobody but the ends of this pair sees it
+	cause  string        // one of Causes, once the end is decided
+	code   int           // of the first close frame that passed or was made
+	reason string
+	// suspect is the cause if nothing better is learnt by the time the pair must
+	// be over: an end that could not be written to may have closed properly.
+	suspect string
+	by      time.Time     // when the pair must be over; zero: no end is in sight
+	rtt     time.Duration // the last one measured towards the client
+	answer  func(side, time.Duration)
+}
+
+func newPair(now time.Time, beat heartbeat.Policy, l Limits, ext extensions, mark [8]byte) *pair {
+	p := &pair{stall: l.WriteTimeout, mark: mark}
+	for s := range p.ends {
+		p.ends[s].pulse = beat.Start(now, rand.Float64())
+		p.ends[s].walk.rules = rules{masked: side(s) == client, deflate: ext.deflate, lax: ext.unknown, limit: l.Message}
+	}
+	return p
+}
+
+// take deals with bytes that arrived from s and returns what goes to the other
+// end: nearly always just those bytes, uncopied.
+func (p *pair) take(s side, b []byte, now time.Time) []byte {
+	src := &p.ends[s]
+	src.pulse.Seen(now)
+	src.bytes += int64(len(b))
+	var out splice
+	for {
+		p.inject(s, &out, now)
+		if src.done || len(b) == 0 {
+			break
+		}
+		n, ev, frame, err := src.walk.next(b, p.waits(s), now)
+		switch ev {
+		case walked:
+			out.add(b[:n])
+		case completed:
+			out.add(frame)
+		case control:
+			err = p.control(s, frame, &out, now)
+		}
+		if b = b[n:]; err != nil {
+			p.finish(s.String()+"_violation", s, err.code, err.text, now)
+			p.inject(s, &out, now) // a fault is always found between frames
+			src.done = true        // what follows cannot be trusted to be frames
+		}
+	}
+	p.clock(src, now)
+	return out.run
+}
+
+// waits reports whether something of ours goes to the end opposite s.
+func (p *pair) waits(s side) bool {
+	dst := &p.ends[s.other()]
+	return dst.ping || dst.order != nil
+}
+
+// inject puts what we have to say to the end opposite s between two frames.
+func (p *pair) inject(s side, out *splice, now time.Time) {
+	src, dst := &p.ends[s], &p.ends[s.other()]
+	if src.done || !src.walk.boundary() {
+		return
+	}
+	if dst.order != nil {
+		out.add(dst.order)
+		dst.order, dst.got, src.done = nil, true, true
+		return
+	}
+	if dst.ping && !dst.owes {
+		dst.seq++
+		dst.pinged = now
+		payload := binary.BigEndian.AppendUint32(p.mark[:], dst.seq)
+		out.add(controlFrame(opPing, payload, s == client))
+	}
+	dst.ping = false
+}
+
+// control deals with a whole control frame from s.
+func (p *pair) control(s side, frame []byte, out *splice, now time.Time) *fault {
+	src, dst := &p.ends[s], &p.ends[s.other()]
+	switch payload := controlPayload(frame); frame[0] & 0xf {
+	case opPing:
+		dst.owes = true
+	case opPong:
+		if p.ours(s, payload, now) {
+			return nil
+		}
+		src.owes = false
+	case opClose:
+		code, reason, ok := parseClose(payload)
+		if !ok {
+			return errCloseCode
+		}
+		src.sent, src.done = true, true
+		dst.got, dst.order = true, nil
+		p.decide(s.String()+"_close", code, reason, now.Add(p.stall))
+	}
+	out.add(frame)
+	return nil
+}
+
+// ours reports whether a pong answers a ping of ours, and so must not pass.
+func (p *pair) ours(s side, payload []byte, now time.Time) bool {
+	if len(payload) != len(p.mark)+4 || !bytes.Equal(payload[:len(p.mark)], p.mark[:]) {
+		return false
+	}
+	src := &p.ends[s]
+	if binary.BigEndian.Uint32(payload[len(p.mark):]) == src.seq && !src.pinged.IsZero() {
+		rtt := now.Sub(src.pinged)
+		src.pinged = time.Time{}
+		if s == client {
+			p.rtt = rtt
+		}
+		if p.answer != nil {
+			p.answer(s, rtt)
+		}
+	}
+	return true
+}
+
+// clock starts and stops the time a frame from src may take. A frame that lasts
+// does nobody harm but keeps our own frames out, and so our heartbeat.
+func (p *pair) clock(src *end, now time.Time) {
+	switch {
+	case src.walk.idle() || src.done:
+		src.frameBy = time.Time{}
+	case src.frameBy.IsZero():
+		src.frameBy = now.Add(p.stall + time.Duration(src.walk.left/minRate)*time.Second)
+	}
+}
+
+// tick deals with what is due towards the end opposite s, and with a frame of s
+// that takes too long, and returns what goes to that end.
+func (p *pair) tick(s side, now time.Time) []byte {
+	var out splice
+	src := &p.ends[s]
+	switch {
+	case src.done:
+	case !p.by.IsZero():
+		if !now.Before(p.by) {
+			p.expire(s, &out, now)
+		}
+	case !src.frameBy.IsZero() && !now.Before(src.frameBy):
+		p.stalled(s, now)
+	default:
+		p.beat(s.other(), now)
+	}
+	p.inject(s, &out, now)
+	return out.run
+}
+
+// beat asks the heartbeat of the hop to s what is due.
+func (p *pair) beat(s side, now time.Time) {
+	e := &p.ends[s]
+	if e.unread {
+		e.pulse.Seen(now) // our choice, not its silence; limits.write_timeout judges
+	}
+	switch action, _ := e.pulse.Next(now); action {
+	case heartbeat.Probe:
+		// Where the other end's ping is unanswered it stands for ours: an end may
+		// answer only the latest ping (RFC 6455 §5.5.3), and must not be brought
+		// to answer ours in place of the other's.
+		e.pulse.Sent(now)
+		e.ping = !e.owes
+	case heartbeat.Lost:
+		p.finish(s.String()+"_timeout", s, codeGoingAway, "heartbeat timeout", now)
+	}
+}
+
+// due is when tick must be called for s; zero: never.
+func (p *pair) due(s side, now time.Time) time.Time {
+	if !p.by.IsZero() {
+		return p.by
+	}
+	_, at := p.ends[s.other()].pulse.Next(now)
+	if by := p.ends[s].frameBy; !by.IsZero() && (at.IsZero() || by.Before(at)) {
+		at = by
+	}
+	return at
+}
+
+// resumed says that s is read again after a pause that began at since.
+func (p *pair) resumed(s side, since, now time.Time) {
+	e := &p.ends[s]
+	e.pulse.Seen(now)
+	if !e.frameBy.IsZero() {
+		e.frameBy = e.frameBy.Add(now.Sub(since))
+	}
+}
+
+// gone says that the socket of s has ended: nothing more comes from it, and
+// nothing reaches it. It returns what goes to the other end.
+func (p *pair) gone(s side, now time.Time) []byte {
+	src := &p.ends[s]
+	p.finish(s.String()+"_gone", s, codeAbnormal, "", now)
+	var out splice
+	p.inject(s, &out, now)
+	src.done = true
+	p.unreachable(s)
+	return out.run
+}
+
+// lost says that writing to s failed. What s sent before, perhaps a close frame,
+// may still wait to be read, and goes its way; but not for ever.
+func (p *pair) lost(s side, now time.Time) {
+	p.unreachable(s)
+	p.suspect = s.String() + "_gone"
+	p.hurry(now.Add(closeGrace))
+}
+
+// unreachable says that nothing more can be written to s.
+func (p *pair) unreachable(s side) {
+	p.ends[s].order, p.ends[s].ping = nil, false
+	p.ends[s.other()].done = true
+}
+
+// stalled says that s takes nothing, or does not finish a frame.
+func (p *pair) stalled(s side, now time.Time) {
+	p.finish(s.String()+"_stalled", s, codePolicy, "too slow", now)
+}
+
+// finish decides the end of the pair over s: s is told the code and reason, the
+// other end that s is no more.
+func (p *pair) finish(cause string, s side, code int, reason string, now time.Time) {
+	p.tell(s, code, reason)
+	p.tell(s.other(), told(cause), "")
+	p.decide(cause, code, reason, now.Add(closeGrace))
+}
+
+// told is the code that the other end gets. A client hears 1012 when the
+// backend's socket ended without a close, as it does when a backend stops or
+// crashes, so that it may come back soon; and 1011 when the backend is there but
+// does not work: silent, stuck or breaking the protocol. A backend hears 1001,
+// whatever befell the client.
+func told(cause string) int {
+	switch cause {
+	case "backend_gone":
+		return codeRestarting
+	case "backend_timeout", "backend_stalled", "backend_violation":
+		return codeInternal
+	}
+	return codeGoingAway
+}
+
+// shut decides the end of the pair for this program's own reasons.
+func (p *pair) shut(code int, reason string, now time.Time) {
+	p.tell(client, code, reason)
+	p.tell(backend, code, reason)
+	p.decide("drain", code, reason, now.Add(closeGrace))
+}
+
+// tell orders a close frame for s, if one can still reach it. An end that waits
+// for the answer to its own close gets its own code back.
+func (p *pair) tell(s side, code int, reason string) {
+	e := &p.ends[s]
+	if e.got || e.order != nil || p.ends[s.other()].done {
+		return
+	}
+	if e.sent {
+		code, reason = p.code, p.reason
+	}
+	e.order = closeFrame(code, reason, s == backend)
+}
+
+// decide records why the pair ends, the first time, and by when it must be over.
+func (p *pair) decide(cause string, code int, reason string, by time.Time) {
+	if p.cause == "" {
+		p.cause, p.code, p.reason = cause, code, reason
+	}
+	p.hurry(by)
+}
+
+// hurry brings forward the time by which the pair must be over.
+func (p *pair) hurry(by time.Time) {
+	if p.by.IsZero() || by.Before(p.by) {
+		p.by = by
+	}
+}
+
+// expire gives up on a frame of s that does not end, or an answer from it that
+// does not come. The other end still hears of it where a close frame fits.
+func (p *pair) expire(s side, out *splice, now time.Time) {
+	if p.cause == "" {
+		p.decide(p.suspect, codeAbnormal, "", now)
+	}
+	p.tell(s.other(), told(p.cause), "")
+	p.inject(s, out, now)
+	p.ends[s].done = true
+}
+
+// cut gives up on everything at once.
+func (p *pair) cut() { p.ends[client].done, p.ends[backend].done = true, true }
+
+// over reports whether nothing more is to be written to either end.
+func (p *pair) over() bool { return p.ends[client].done && p.ends[backend].done }
+
+// A stage is how near a pair is to its end; drivers compare it to know when the
+// other direction must look again.
+type stage struct {
+	by    time.Time
+	over  bool
+	order [2]bool
+}
+
+func (p *pair) stage() stage {
+	return stage{p.by, p.over(), [2]bool{p.ends[client].order != nil, p.ends[backend].order != nil}}
+}
+
+// A splice collects what of a chunk is passed on. While that is one run of the
+// chunk, as it almost always is, nothing is copied.
+type splice struct {
+	run   []byte
+	owned bool
+}
+
+func (s *splice) add(b []byte) {
+	n := len(s.run)
+	switch {
+	case len(b) == 0:
+	case n == 0:
+		s.run = b
+	case !s.owned && cap(s.run) > n && &s.run[:n+1][n] == &b[0]:
+		s.run = s.run[:n+len(b)]
+	case !s.owned:
+		s.run, s.owned = append(append(make([]byte, 0, n+len(b)+maxHeader), s.run...), b...), true
+	default:
+		s.run = append(s.run, b...)
+	}
+}

@@ -1,0 +1,294 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"sidecar/access"
+	"sidecar/heartbeat"
+)
+
+// maxAnswerHead and maxRefusal bound the head of a backend's answer, and the
+// body of one that is not 101. What is longer is a broken answer, or is cut.
+const (
+	maxAnswerHead = 64 << 10
+	maxRefusal    = 1 << 20
+)
+
+// A Raw serves the WebSocket handshakes of one route: it passes each on to the
+// backend and, when both agree, relays frames until either ends.
+type Raw struct {
+	Route     string // the operator's name for the route, in logs
+	Backend   *Backend
+	Guard     *access.Guard
+	Heartbeat heartbeat.Policy // zero: none
+	Limits    Limits           // zero fields mean the defaults
+	Live      *Live
+	Observer  Observer     // nil: nobody
+	Log       *slog.Logger // nil: slog.Default()
+}
+
+// ServeHTTP serves one handshake. It returns once the relay has begun, which
+// then belongs to Live.
+func (h *Raw) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if bad := checkUpgrade(r); bad != nil {
+		h.observer().Refused("handshake")
+		w.Header().Set("Connection", "close") // nothing behind it is to be read as a request
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		http.Error(w, bad.text, bad.status)
+		return
+	}
+	c, err := h.Guard.Check(r)
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	release, err := h.Guard.Admit(c)
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	relaying := false
+	defer func() { // also when decline aborts the answer
+		if !relaying {
+			release()
+		}
+	}()
+	relaying = h.open(w, r, c, release)
+}
+
+// refuse answers with what access decided.
+func (h *Raw) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var why *access.Refusal
+	if !errors.As(err, &why) {
+		why = &access.Refusal{Status: http.StatusForbidden, Reason: "other", Text: "not allowed"}
+	}
+	h.observer().Refused(why.Reason)
+	h.log().Debug("handshake refused", "route", h.Route, "reason", why.Reason)
+	why.ServeHTTP(w, r)
+}
+
+// open asks the backend and begins to relay. It reports whether it did; if not,
+// the client was answered, or has gone.
+func (h *Raw) open(w http.ResponseWriter, r *http.Request, c access.Client, release func()) bool {
+	id := rand.Text()
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(r.Context(), h.limits().DialTimeout)
+	defer cancel()
+	a, err := h.ask(ctx, r, upgradeHeader(r, c, id))
+	took := time.Since(start)
+	if err != nil {
+		h.fail(w, r, err, took)
+		return false
+	}
+	defer a.done()
+	if a.StatusCode != http.StatusSwitchingProtocols {
+		h.observer().Dialed("refused", took)
+		h.decline(w, a)
+		return false
+	}
+	ext, err := checkSwitch(r, a.Header)
+	if err != nil {
+		h.observer().Dialed("invalid", took)
+		h.warn("backend's handshake is invalid", err)
+		http.Error(w, "the backend's answer to the handshake is invalid", http.StatusBadGateway)
+		return false
+	}
+	h.observer().Dialed("ok", took)
+	front, err := hijack(w)
+	if err != nil {
+		h.log().Debug("client broke the handshake", "route", h.Route, "session", id, "err", err)
+		return false
+	}
+	h.relay(front, a, ext, id, release)
+	return true
+}
+
+// fail answers a client whose backend could not be reached.
+func (h *Raw) fail(w http.ResponseWriter, r *http.Request, err error, took time.Duration) {
+	if r.Context().Err() != nil {
+		h.observer().Dialed("canceled", took)
+		return // the client has gone; there is nobody to tell
+	}
+	name, status := outcome(err)
+	h.observer().Dialed(name, took)
+	h.warn("backend cannot be reached", err)
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	http.Error(w, "the backend cannot be reached", status)
+}
+
+// decline passes on a backend's refusal: status, headers and body.
+func (h *Raw) decline(w http.ResponseWriter, a *answer) {
+	strip(a.Header)
+	for key, values := range a.Header {
+		w.Header()[key] = values
+	}
+	a.head.N = maxRefusal
+	a.conn.SetReadDeadline(time.Now().Add(h.limits().WriteTimeout))
+	w.WriteHeader(a.StatusCode)
+	n, err := io.Copy(w, io.LimitReader(a.Body, maxRefusal))
+	if err != nil || n == maxRefusal {
+		panic(http.ErrAbortHandler) // the only way to say that the body is not whole
+	}
+}
+
+// An answer is what a backend said to a handshake.
+type answer struct {
+	*http.Response
+	conn net.Conn
+	head *io.LimitedReader // what may still be read of it
+	buf  *bufio.Reader
+	kept bool // the connection lives on in a relay
+}
+
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
+
+// done gives the buffer back, and ends a connection that became no relay.
+func (a *answer) done() {
+	if !a.kept {
+		a.conn.Close()
+	}
+	a.buf.Reset(nil)
+	readers.Put(a.buf)
+}
+
+// ask opens a connection to the backend, and sends the handshake over it.
+func (h *Raw) ask(ctx context.Context, r *http.Request, header http.Header) (*answer, error) {
+	conn, err := h.Backend.dial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("dialing backend: %w", err)
+	}
+	// A client that leaves, or the time being up, ends the exchange at once.
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	a := &answer{conn: conn, head: &io.LimitedReader{R: conn, N: maxAnswerHead}}
+	a.buf = readers.Get().(*bufio.Reader)
+	a.buf.Reset(a.head)
+	target := h.Backend.target(r.URL.EscapedPath(), r.URL.RawQuery, r.URL.ForceQuery)
+	if a.Response, err = exchange(a, r, target, header); err == nil && !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		a.done()
+		return nil, err
+	}
+	return a, nil
+}
+
+// exchange writes the request and reads the head of the answer, past at most a
+// few interim ones (RFC 9110 §15.2).
+func exchange(a *answer, r *http.Request, target string, header http.Header) (*http.Response, error) {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n", target, r.Host)
+	header.Write(&b)
+	b.WriteString("\r\n")
+	if _, err := a.conn.Write(b.Bytes()); err != nil {
+		return nil, fmt.Errorf("sending handshake to backend: %w", err)
+	}
+	for range 8 {
+		res, err := http.ReadResponse(a.buf, &http.Request{Method: http.MethodGet})
+		if err != nil {
+			return nil, fmt.Errorf("reading backend's answer to handshake: %w", err)
+		}
+		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+			return res, nil
+		}
+	}
+	return nil, errors.New("reading backend's answer to handshake: too many interim responses")
+}
+
+// hijack takes the client's connection over. Bytes that came before the answer
+// end it: they may be a second request that only some parser sees (RFC 9931).
+func hijack(w http.ResponseWriter) (net.Conn, error) {
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	if n := rw.Reader.Buffered(); n > 0 {
+		conn.Close()
+		return nil, fmt.Errorf("client sent %d bytes before the answer to its handshake", n)
+	}
+	return conn, conn.SetDeadline(time.Time{})
+}
+
+// switched is the head of the answer that the client gets.
+func switched(header http.Header) []byte {
+	var b bytes.Buffer
+	b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	switchHeader(header).Write(&b)
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// outOfDescriptors reports whether we, and not the backend, are at a limit.
+func outOfDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+func (h *Raw) warn(what string, err error) {
+	h.log().Warn(what, "route", h.Route, "err", err)
+}
+
+func (h *Raw) log() *slog.Logger {
+	if h.Log != nil {
+		return h.Log
+	}
+	return slog.Default()
+}
+
+func (h *Raw) limits() Limits { return h.Limits.orDefault() }
+
+func (h *Raw) observer() Observer {
+	if h.Observer != nil {
+		return h.Observer
+	}
+	return nobody{}
+}
+
+// relay says yes to the client and begins to relay.
+func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id string, release func()) {
+	a.kept = true
+	early := make([]byte, a.buf.Buffered())
+	io.ReadFull(a.buf, early) // cannot fail: they are in the buffer
+	var mark [8]byte
+	rand.Read(mark[:]) // never fails (crypto/rand)
+	start := time.Now()
+	rl := newRelay(newPair(start, h.Heartbeat, h.limits(), ext, mark), front, a.conn)
+	o := h.observer()
+	rl.pair.answer = func(s side, rtt time.Duration) { o.Answered(s.String(), rtt) }
+	rl.seen = func(s side, bytes int, messages int64) { o.Relayed(s == client, bytes, int(messages)) }
+	rl.ended = func() {
+		release()
+		h.Live.remove(rl)
+		o.Closed(rl.pair.cause, time.Since(start))
+		h.log().Info("connection ended", rl.pair.summary(h.Route, id, time.Since(start))...)
+	}
+	o.Opened()
+	rl.greet(switched(a.Header))
+	h.Live.add(rl)
+	rl.start(early)
+}
+
+// summary is a connection's last line in the log.
+func (p *pair) summary(route, id string, age time.Duration) []any {
+	c, b := &p.ends[client], &p.ends[backend]
+	return []any{
+		"session", id, "route", route, "cause", p.cause, "code", p.code, "reason", p.reason,
+		"duration", age.Round(time.Millisecond), "rtt", p.rtt.Round(time.Microsecond),
+		"bytes_up", c.bytes, "bytes_down", b.bytes,
+		"messages_up", c.walk.messages, "messages_down", b.walk.messages,
+	}
+}

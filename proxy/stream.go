@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+	"syscall"
+)
+
+// chunkSize is how much is read at once, and so the most that is kept of each
+// direction while the other end is slow.
+const chunkSize = 32 << 10
+
+var chunks = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
+
+// A stream is one end's connection: reads borrow a buffer only once there is
+// something to read, so an idle connection holds none.
+type stream struct {
+	net.Conn
+	half  interface{ CloseWrite() error } // nil: there is no half-close
+	raw   syscall.RawConn                 // nil: reading needs a buffer beforehand
+	try   func(fd uintptr) bool           // made once: a closure for each read would be garbage
+	chunk *[]byte
+	n     int
+	err   error
+}
+
+func newStream(c net.Conn) *stream {
+	s := &stream{Conn: c}
+	inner := innermost(c)
+	s.half, _ = inner.(interface{ CloseWrite() error })
+	if sc, ok := inner.(syscall.Conn); ok && canBorrow {
+		if raw, err := sc.SyscallConn(); err == nil {
+			s.raw, s.try = raw, s.tryRead
+			limitUnsent(raw)
+		}
+	}
+	return s
+}
+
+// innermost takes wrappers off that only count or name a connection. TLS is not
+// one of those.
+func innermost(c net.Conn) net.Conn {
+	for {
+		w, ok := c.(interface{ NetConn() net.Conn })
+		if _, secure := c.(*tls.Conn); !ok || secure {
+			return c
+		}
+		c = w.NetConn()
+	}
+}
+
+// isTLS reports whether a write that timed out has broken the connection
+// (crypto/tls documents that it has).
+func (s *stream) isTLS() bool {
+	_, ok := s.half.(*tls.Conn)
+	return ok
+}
+
+// read waits for bytes. They are good until release, which must be called
+// whatever read returned.
+func (s *stream) read() ([]byte, error) {
+	if s.raw == nil {
+		s.chunk = chunks.Get().(*[]byte)
+		n, err := s.Conn.Read(*s.chunk)
+		return (*s.chunk)[:n], err
+	}
+	s.n, s.err = 0, nil
+	if err := s.raw.Read(s.try); err != nil {
+		return nil, err
+	}
+	if s.chunk == nil {
+		return nil, s.err
+	}
+	return (*s.chunk)[:s.n], s.err
+}
+
+func (s *stream) release() {
+	if s.chunk != nil {
+		chunks.Put(s.chunk)
+		s.chunk = nil
+	}
+}
+
+// closeWrite says that no more bytes will come, so that the other end reads all
+// there are; closing with unread bytes pending would reset the connection and
+// destroy what is on its way (RFC 6455 §7.1.1, RFC 9112 §9.6).
+func (s *stream) closeWrite() {
+	if s.half != nil {
+		s.half.CloseWrite()
+	}
+}

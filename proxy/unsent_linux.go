@@ -1,0 +1,20 @@
+package proxy
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxUnsent is what the kernel may hold for an end beyond what is in flight to
+// it. Left alone it takes megabytes for a client that stops reading, and the
+// sender learns of it that much later. A fixed send buffer would bound it too,
+// but also the speed of long links.
+const maxUnsent = 128 << 10
+
+func limitUnsent(raw syscall.RawConn) {
+	raw.Control(func(fd uintptr) {
+		// Fails on unix sockets, whose buffers are small anyway.
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent)
+	})
+}

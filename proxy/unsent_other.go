@@ -1,0 +1,7 @@
+//go:build !linux
+
+package proxy
+
+import "syscall"
+
+func limitUnsent(syscall.RawConn) {}
