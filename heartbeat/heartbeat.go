@@ -81,8 +81,10 @@ func (p *Pulse) Sent(now time.Time) { p.sent = now }
 func (p *Pulse) Probed() (since time.Time, yes bool) { return p.sent, !p.sent.IsZero() }
 
 // Next says what is due now. With None comes the time at which to ask again,
-// or Never. A peer is never Lost without a probe that went unanswered, so a
-// process that was stopped and goes on does not give up on everybody at once.
+// or Never. A peer is Lost only if it was asked about in time: whoever asks more
+// than half a Timeout late was itself stopped or overloaded, the answer may wait
+// unread, and the peer is probed afresh. So a process that was stopped and goes
+// on does not give up on everybody at once.
 func (p *Pulse) Next(now time.Time) (Action, time.Time) {
 	if p.policy.Interval == 0 {
 		return None, Never
@@ -94,7 +96,11 @@ func (p *Pulse) Next(now time.Time) (Action, time.Time) {
 		// Unanswered for ever is allowed; go on probing.
 		return due(Probe, p.sent.Add(p.policy.Interval), now)
 	}
-	return due(Lost, p.sent.Add(p.policy.Timeout), now)
+	end := p.sent.Add(p.policy.Timeout)
+	if now.Sub(end) > p.policy.Timeout/2 {
+		return Probe, now
+	}
+	return due(Lost, end, now)
 }
 
 func due(a Action, at, now time.Time) (Action, time.Time) {
