@@ -1,0 +1,95 @@
+package heartbeat
+
+import (
+	"testing"
+	"time"
+)
+
+var start = time.Now()
+
+func at(d time.Duration) time.Time { return start.Add(d) }
+
+// wantNext compares what is due at now, both times given from the start.
+func wantNext(t *testing.T, p *Pulse, now time.Duration, want Action, next time.Duration) {
+	t.Helper()
+	got, when := p.Next(at(now))
+	if got != want || !when.Equal(at(next)) {
+		t.Errorf("Next at %v = %v, %v; want %v, %v", now, got, when.Sub(start), want, next)
+	}
+}
+
+func TestSilentPeerIsProbedThenLost(t *testing.T) {
+	p := Policy{Interval: 20 * time.Second, Timeout: 10 * time.Second}.Start(start, 0)
+	wantNext(t, &p, 0, None, 20*time.Second)
+	wantNext(t, &p, 20*time.Second, Probe, 20*time.Second)
+	p.Sent(at(20 * time.Second))
+	wantNext(t, &p, 20*time.Second, None, 30*time.Second)
+	wantNext(t, &p, 30*time.Second-1, None, 30*time.Second)
+	wantNext(t, &p, 30*time.Second, Lost, 30*time.Second)
+}
+
+func TestAnyTrafficIsLife(t *testing.T) {
+	p := Default().Start(start, 0)
+	p.Sent(at(20 * time.Second))
+	p.Seen(at(29 * time.Second))
+	wantNext(t, &p, 29*time.Second, None, 49*time.Second)
+	if _, probed := p.Probed(); probed {
+		t.Error("probe still counts as unanswered after traffic")
+	}
+}
+
+func TestFirstProbeIsJittered(t *testing.T) {
+	for jitter, want := range map[float64]time.Duration{0: 20 * time.Second, 0.5: 15 * time.Second, 0.99: 10100 * time.Millisecond} {
+		p := Default().Start(start, jitter)
+		wantNext(t, &p, 0, None, want)
+	}
+}
+
+func TestNoIntervalNoHeartbeat(t *testing.T) {
+	p := Policy{Timeout: time.Second}.Start(start, 0)
+	if a, when := p.Next(at(time.Hour)); a != None || when != Never {
+		t.Errorf("Next = %v, %v; want None, Never", a, when)
+	}
+}
+
+func TestNoTimeoutProbesForEver(t *testing.T) {
+	p := Policy{Interval: time.Second}.Start(start, 0)
+	for i := time.Duration(1); i < 5; i++ {
+		wantNext(t, &p, i*time.Second, Probe, i*time.Second)
+		p.Sent(at(i * time.Second))
+		wantNext(t, &p, i*time.Second, None, (i+1)*time.Second)
+	}
+}
+
+// A program that was stopped finds all its peers silent. It must ask them before
+// it judges, and with their answers perhaps unread, ask again.
+func TestLateVerdictProbesAgain(t *testing.T) {
+	p := Policy{Interval: 20 * time.Second, Timeout: 10 * time.Second}.Start(start, 0)
+	wantNext(t, &p, time.Hour, Probe, time.Hour)
+	p.Sent(at(20 * time.Second))
+	wantNext(t, &p, 35*time.Second, Lost, 35*time.Second)
+	wantNext(t, &p, 35*time.Second+1, Probe, 35*time.Second+1)
+	p.Sent(at(36 * time.Second))
+	wantNext(t, &p, 46*time.Second, Lost, 46*time.Second)
+}
+
+func TestValidate(t *testing.T) {
+	for _, c := range []struct {
+		policy Policy
+		want   string
+	}{
+		{Default(), ""},
+		{Policy{}, ""},
+		{Policy{Interval: -1, Timeout: time.Second}, "interval: -1ns must be 0s (off) or at least 50ms"},
+		{Policy{Interval: 20 * time.Millisecond}, "interval: 20ms must be 0s (off) or at least 50ms"},
+		{Policy{Interval: time.Second, Timeout: time.Millisecond}, "timeout: 1ms must be 0s (never give up) or at least 50ms"},
+	} {
+		got := ""
+		if err := c.policy.Validate(); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%+v.Validate() = %q; want %q", c.policy, got, c.want)
+		}
+	}
+}
