@@ -15,7 +15,7 @@ var (
 		"client_violation", "backend_violation", "drain",
 	}
 	refusals = []string{"origin", "connections", "per_address", "rate", "handshake"}
-	outcomes = []string{"ok", "refused", "invalid", "timeout", "error"}
+	outcomes = []string{"ok", "refused", "invalid", "timeout", "error", "canceled"}
 	hops     = []string{"client", "backend"}
 )
 

@@ -3,26 +3,215 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"sidecar/access"
+	"sidecar/admin"
 	"sidecar/config"
+	"sidecar/proxy"
 )
 
+const (
+	// maxHeader bounds a request's head; beyond it the client gets 431.
+	maxHeader = 32 << 10
+	// idleTimeout is how long a keep-alive connection waits for its next request.
+	idleTimeout = 75 * time.Second
+	// opsSockets bounds the ops listener's clients, from the descriptors in reserve.
+	opsSockets = 32
+)
+
+// An Environment is what a Server takes from its surroundings and not from its
+// configuration. The zero value is right for a program.
+type Environment struct {
+	// Stderr is where the log goes. Default os.Stderr.
+	Stderr io.Writer
+	// Descriptors is the descriptor limit to reckon with. Default: the process's,
+	// its soft limit raised to the hard one first.
+	Descriptors int
+}
+
 // A Server is the whole program short of flags and signals.
-type Server struct{}
+type Server struct {
+	boot    config.Config // what the listeners were made from
+	level   slog.LevelVar
+	log     *slog.Logger
+	budget  budget
+	slots   *slots
+	metrics *admin.Metrics
+	limiter *access.Limiter
+	live    proxy.Live
+
+	public, ops       http.Server
+	listeners         []net.Listener
+	opsListener       net.Listener // nil: off
+	active            active
+	inForce           atomic.Pointer[plan]
+	reloading         sync.Mutex
+	started, draining atomic.Bool
+	life              context.Context // ends when everything is to be cut
+	cut               context.CancelCauseFunc
+	requests          context.Context // of every request; ends after those that may finish have
+	stopRequests      context.CancelFunc
+	handlers          sync.RWMutex // each handler holds it to read
+	listening         sync.WaitGroup
+}
 
 // New checks what can only be checked here (files, descriptors) and binds the
-// listeners; nothing is served before Run.
-func New(c config.Config) (*Server, error) { panic("not yet") }
+// listeners; nothing is served before Run. Without a Run, Close it.
+func New(c config.Config) (*Server, error) { return Environment{}.New(c) }
 
-// Addrs are the bound client listeners' addresses; OpsAddr is nil when ops is off.
-func (s *Server) Addrs() []net.Addr { panic("not yet") }
-func (s *Server) OpsAddr() net.Addr { panic("not yet") }
+// New is the package's New in the environment e.
+func (e Environment) New(c config.Config) (*Server, error) {
+	if e.Stderr == nil {
+		e.Stderr = os.Stderr
+	}
+	s := &Server{boot: c}
+	s.level.Set(c.Log.Level)
+	s.log = NewLogger(e.Stderr, c.Log.Format, &s.level)
+	s.life, s.cut = context.WithCancelCause(context.Background())
+	s.requests, s.stopRequests = context.WithCancel(context.Background())
+	if err := s.reckon(e.Descriptors, len(c.Listen)); err != nil {
+		return nil, err
+	}
+	p, err := s.plan(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.enforce(p)
+	s.assemble()
+	if err := s.bind(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// reckon divides the descriptors and makes what depends on their number.
+func (s *Server) reckon(files, listeners int) (err error) {
+	if files == 0 {
+		if files, err = raise(); err != nil {
+			return err
+		}
+	}
+	if s.budget, err = budgetOf(files, listeners); err != nil {
+		return err
+	}
+	s.metrics = admin.NewMetrics(ThisVersion().build(), func() int { return s.slots.open() })
+	s.metrics.Descriptors(s.budget.files, s.budget.sockets)
+	s.slots = newSlots(s.budget.sockets, s.log, s.metrics.Paused)
+	s.limiter = access.NewLimiter(s.boot.Limits.Access.Derive(s.budget.sockets))
+	return nil
+}
+
+// assemble makes both HTTP servers. Only HTTP/1.1 is spoken.
+func (s *Server) assemble() {
+	var one http.Protocols
+	one.SetHTTP1(true)
+	s.public = http.Server{
+		Handler: s.counted(s), Protocols: &one, DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout: s.boot.Limits.HeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: errorLog(s.log), ConnState: s.active.state,
+		BaseContext: func(net.Listener) context.Context { return s.requests },
+	}
+	s.ops = http.Server{
+		Handler: admin.Handler(s.metrics, s.conditions), Protocols: &one,
+		ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: maxHeader,
+		ErrorLog: errorLog(s.log),
+	}
+}
+
+// counted lets the drain wait for handlers. A WaitGroup would be a race: a request
+// may still begin while the drain waits.
+func (s *Server) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.handlers.RLock()
+		defer s.handlers.RUnlock()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// bind opens the listeners. The bound on sockets is innermost: a peer that owes
+// a PROXY header holds a descriptor too.
+func (s *Server) bind() error {
+	for _, address := range s.boot.Listen {
+		l, err := listen(address)
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		l = limit(l, s.slots)
+		if s.boot.ProxyProtocol {
+			l = access.Listener(l, s.inForce.Load().proxies, s.boot.Limits.HeaderTimeout)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	if s.boot.Ops.Off() {
+		return nil
+	}
+	l, err := listen(s.boot.Ops.Listen)
+	if err != nil {
+		return fmt.Errorf("ops.listen: %w", err)
+	}
+	s.opsListener = limit(l, newSlots(opsSockets, s.log.With("listener", "ops"), func() {}))
+	return nil
+}
+
+// Addrs are the bound client listeners' addresses.
+func (s *Server) Addrs() []net.Addr {
+	var all []net.Addr
+	for _, l := range s.listeners {
+		all = append(all, l.Addr())
+	}
+	return all
+}
+
+// OpsAddr is the ops listener's address, nil when it is off.
+func (s *Server) OpsAddr() net.Addr {
+	if s.opsListener == nil {
+		return nil
+	}
+	return s.opsListener.Addr()
+}
 
 // Run serves until ctx is done, then drains. It returns nil when everything
 // ended in time, ErrDrain when connections had to be cut, or why serving failed.
-func (s *Server) Run(ctx context.Context) error { panic("not yet") }
+// It can be called once.
+func (s *Server) Run(ctx context.Context) error {
+	s.banner()
+	failed := make(chan error, len(s.listeners)+1)
+	for _, l := range s.listeners {
+		s.listening.Go(func() { failed <- s.public.Serve(l) })
+	}
+	if s.opsListener != nil {
+		s.listening.Go(func() { failed <- s.ops.Serve(s.opsListener) })
+	}
+	s.started.Store(true)
+	var cause error
+	select {
+	case <-ctx.Done():
+	case <-s.life.Done():
+	case err := <-failed:
+		cause = fmt.Errorf("serving: %w", err)
+	}
+	return errors.Join(cause, s.drain())
+}
 
-// Reload puts c in force for connections that open from now on. A c that cannot
-// be put in force changes nothing.
-func (s *Server) Reload(c config.Config) error { panic("not yet") }
+// Close ends everything at once, as a second signal does: Run returns ErrDrain
+// soon after if anybody was still there. It may be called at any time and again.
+func (s *Server) Close() {
+	s.cut(ErrDrain)
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	if s.opsListener != nil {
+		_ = s.opsListener.Close()
+	}
+}

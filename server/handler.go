@@ -1,0 +1,117 @@
+package server
+
+import (
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"sidecar/access"
+)
+
+// answerTime bounds the reading and writing of what this package answers itself.
+const answerTime = 5 * time.Second
+
+// ServeHTTP is the public side. What it refuses, no backend hears of.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer s.logPanic()
+	p := s.acquire()
+	defer p.release()
+	_, upgrade := r.Header["Upgrade"]
+	if s.draining.Load() {
+		// Every client of an idle keep-alive connection finds another server now,
+		// while it still gets its answer here. A handshake that succeeds says
+		// Connection: Upgrade in its place.
+		w.Header().Set("Connection", "close")
+	}
+	if refusal := checkTarget(r); refusal != nil {
+		s.refuse(w, r, refusal)
+		return
+	}
+	path := r.URL.EscapedPath()
+	site := p.table.find(r.Host, path)
+	if refusal := checkSite(site, path, upgrade); refusal != nil {
+		s.refuse(w, r, refusal)
+		return
+	}
+	c := http.NewResponseController(w)
+	if upgrade {
+		// Hijacking clears the deadlines; until then they bound the answer to a
+		// client that takes nothing and a body that should not be there.
+		by := time.Now().Add(site.upgrade)
+		_, _ = c.SetWriteDeadline(by), c.SetReadDeadline(by)
+		site.raw.ServeHTTP(w, r)
+		return
+	}
+	_ = c.SetWriteDeadline(time.Time{}) // the last answer's; HTTP has its own
+	site.plain.ServeHTTP(w, r)
+	if r.ContentLength != 0 {
+		// net/http reads the rest of a body that the backend did not want.
+		_ = c.SetReadDeadline(time.Now().Add(answerTime))
+	}
+}
+
+// checkTarget refuses request targets that are not a path: those that proxies
+// understand as an order to go somewhere else.
+func checkTarget(r *http.Request) *access.Refusal {
+	switch {
+	case r.Method == http.MethodConnect:
+		return &access.Refusal{Status: http.StatusMethodNotAllowed, Reason: "method", Text: "CONNECT is not served here"}
+	case r.URL.IsAbs() || r.URL.Host != "" || !strings.HasPrefix(r.RequestURI, "/"):
+		return &access.Refusal{Status: http.StatusBadRequest, Reason: "target", Text: "the request target must be a path"}
+	}
+	return nil
+}
+
+func checkSite(s *site, path string, upgrade bool) *access.Refusal {
+	switch {
+	case s == nil:
+		return &access.Refusal{Status: http.StatusNotFound, Reason: "no_route", Text: "no route for this host and path (routes)"}
+	case s.replaces && climbs(path):
+		// Behind the prefix is a path of the backend that the operator chose;
+		// ".." would lead out of it.
+		return &access.Refusal{Status: http.StatusBadRequest, Reason: "dot_segment", Text: "dot segments are not served on this route"}
+	case upgrade && !s.socket:
+		return &access.Refusal{Status: http.StatusForbidden, Reason: "protocol", Text: "WebSocket is switched off on this route (protocols)"}
+	case !upgrade && s.plain == nil:
+		return &access.Refusal{Status: http.StatusNotFound, Reason: "protocol", Text: "plain HTTP is switched off on this route (protocols)"}
+	}
+	return nil
+}
+
+// refuse answers by itself. The connection closes if there may be a body: its
+// sender has answerTime to end it, and what follows it might be no request.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *access.Refusal) {
+	s.metrics.Refused(refusal.Reason)
+	s.log.Debug("request refused", "reason", refusal.Reason, "status", refusal.Status,
+		"host", clip(r.Host), "path", clip(r.URL.EscapedPath()), "agent", clip(r.UserAgent()))
+	c := http.NewResponseController(w)
+	by := time.Now().Add(answerTime)
+	_, _ = c.SetWriteDeadline(by), c.SetReadDeadline(by)
+	if r.ContentLength != 0 || r.Method == http.MethodConnect {
+		w.Header().Set("Connection", "close")
+	}
+	refusal.ServeHTTP(w, r)
+}
+
+// clip bounds what a stranger can put into a log line.
+func clip(s string) string {
+	const most = 200
+	if len(s) > most {
+		s = s[:most]
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// logPanic logs a fault of ours, which net/http would log where nobody looks,
+// and ends the one connection.
+func (s *Server) logPanic() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v != http.ErrAbortHandler {
+		s.log.Error("a request panicked", "panic", v, "stack", string(debug.Stack()))
+	}
+	panic(http.ErrAbortHandler)
+}
