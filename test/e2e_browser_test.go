@@ -1,0 +1,90 @@
+package test
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"testing"
+
+	"sidecar/demo"
+)
+
+// browse opens url in Chromium and returns what expression gives there.
+func browse(t *testing.T, url, expression string) json.RawMessage {
+	t.Helper()
+	var got struct {
+		Version    string
+		Value      json.RawMessage
+		Error      string
+		Complaints []string
+	}
+	out := node(t, "browser.mjs", need(t, "chromium"), url, t.TempDir(), expression)
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("reading %q: %v", out, err)
+	}
+	t.Logf("Chromium %s said %q", got.Version, got.Complaints)
+	if got.Error != "" {
+		t.Fatalf("opening %s: %s", url, got.Error)
+	}
+	return got.Value
+}
+
+func TestBrowserThroughTheSidecar(t *testing.T) {
+	t.Parallel()
+	s := boot(t, startNode(t).addr, "")
+	var seen map[string]json.RawMessage
+	if err := json.Unmarshal(browse(t, "http://"+s.addr+"/page.html", "window.results"), &seen); err != nil {
+		t.Fatal(err)
+	}
+	wants := map[string]string{
+		"plain":                `{"sent":32,"same":32,"extensions":"","closed":{"code":1000,"reason":"done","clean":true}}`,
+		"with compression":     `{"sent":32,"same":32,"extensions":"permessage-deflate","closed":{"code":1000,"reason":"done","clean":true}}`,
+		"close by the backend": `{"protocol":"first","closed":{"code":4321,"reason":"bye","clean":true}}`,
+		"close by the page":    `{"closed":{"code":4999,"reason":"see you","clean":true},"backend":{"code":4999,"reason":"see you"}}`,
+		"backend gone":         `{"protocol":"","closed":{"code":1012,"reason":"","clean":true}}`,
+		"refused":              `{"opened":false,"failed":{"code":1006,"reason":"","clean":false}}`,
+	}
+	for scenario, want := range wants {
+		t.Run(scenario, func(t *testing.T) { sameJSON(t, seen[scenario], want) })
+	}
+	if len(seen) != len(wants) {
+		t.Errorf("the page played %d scenarios; want %d", len(seen), len(wants))
+	}
+}
+
+// A page of another origin must not get in with the user's cookies.
+func TestBrowserOfAnotherOriginIsRefused(t *testing.T) {
+	t.Parallel()
+	backend := startNode(t)
+	s := boot(t, backend.addr, "")
+	seen := browse(t, "http://"+backend.addr+"/page.html", `(() => {
+		const ws = new WebSocket("ws://`+s.addr+`/echo");
+		return new Promise((r) => { ws.onopen = () => r("opened"); ws.onclose = (e) => r("closed " + e.code); });
+	})()`)
+	if got, want := string(seen), `"closed 1006"`; got != want {
+		t.Errorf("got %s; want %s", got, want)
+	}
+}
+
+func TestDemoPageInABrowser(t *testing.T) {
+	t.Parallel()
+	backend := httptest.NewServer(demo.Backend())
+	defer backend.Close()
+	s := boot(t, backend.Listener.Addr().String(), "")
+	var got struct {
+		Passed, Failed int
+		Panels         []struct{ ID, Status, Detail string }
+	}
+	seen := browse(t, "http://"+s.addr+"/?run", "window.demoResults")
+	if err := json.Unmarshal(seen, &got); err != nil {
+		t.Fatalf("reading %s: %v", seen, err)
+	}
+	for _, p := range got.Panels {
+		t.Logf("%s: %s %s", p.ID, p.Status, p.Detail)
+		if p.Status != "ok" {
+			t.Errorf("panel %q is %q: %s", p.ID, p.Status, p.Detail)
+		}
+	}
+	if got.Failed != 0 || got.Passed == 0 || got.Passed != len(got.Panels) {
+		t.Errorf("%d passed, %d failed of %d panels", got.Passed, got.Failed, len(got.Panels))
+	}
+}
