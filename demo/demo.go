@@ -56,7 +56,14 @@ type backend struct {
 // it keeps nothing when its connections have ended, and starts no goroutine
 // that outlives its connection.
 func Backend() http.Handler {
-	b := &backend{slots: make(chan struct{}, maxSockets)}
+	return newBackend(maxSockets).handler()
+}
+
+func newBackend(sockets int) *backend {
+	return &backend{slots: make(chan struct{}, sockets)}
+}
+
+func (b *backend) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /echo", b.echo)
 	mux.HandleFunc("GET /ticker", b.ticker)

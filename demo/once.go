@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // checkIn is the time a check has.
@@ -82,11 +84,19 @@ func (c check) run(ctx context.Context, w io.Writer, t *target) bool {
 	return err == nil
 }
 
-// row prints one line, aligned with all others.
+// row prints one line, aligned with all others. Some of detail is the other
+// end's words, which must not move the cursor of a terminal.
 func row(w io.Writer, name, result, took, detail string) {
 	width := 0
 	for _, c := range checks {
 		width = max(width, len(c.name))
 	}
-	fmt.Fprintf(w, "%-*s  %-6s  %9s  %s\n", width, name, result, took, detail)
+	fmt.Fprintf(w, "%-*s  %-6s  %9s  %s\n", width, name, result, took, strings.Map(printable, detail))
+}
+
+func printable(c rune) rune {
+	if unicode.IsPrint(c) {
+		return c
+	}
+	return '?'
 }
