@@ -19,8 +19,8 @@ export async function refused(t) {
 
 export async function plain(t) {
   const answer = await fetch('/api/hello', { signal: t.signal });
-  const hello = await answer.json();
   want('status', answer.status, 200);
+  const hello = await answer.json();
   want('host the backend saw', hello.host, location.host);
   t.log(`GET /api/hello: “${hello.message}”, asked for as ${hello.host}`);
   return stream(t);
