@@ -114,10 +114,7 @@ func (p Proxies) walkForwarded(c *Client, lines []string) (said element) {
 		if !ok {
 			break
 		}
-		e, ok := parseElement(text)
-		if !ok {
-			break
-		}
+		e := parseElement(text)
 		if e.proto != "" {
 			said.proto = e.proto
 		}

@@ -32,7 +32,9 @@ func (w *walker) next() (string, bool) {
 	return element, true
 }
 
-// lastComma is the last comma's place in the line, -1 if there is none.
+// lastComma is the last comma's place in the line, -1 if there is none. Seen
+// from the right, a quote within a quoted string either opens it, and then a
+// "=" is before it, or is escaped.
 func (w *walker) lastComma() int {
 	if !w.quotes {
 		return strings.LastIndexByte(w.line, ',')
@@ -40,19 +42,13 @@ func (w *walker) lastComma() int {
 	quoted := false
 	for i := len(w.line) - 1; i >= 0; i-- {
 		switch {
-		case w.line[i] == '"' && !(quoted && escaped(w.line[:i])):
+		case w.line[i] == '"' && !(quoted && strings.HasSuffix(w.line[:i], `\`)):
 			quoted = !quoted
 		case w.line[i] == ',' && !quoted:
 			return i
 		}
 	}
 	return -1
-}
-
-// escaped reports whether what follows s is escaped: s ends in an odd number of
-// backslashes.
-func escaped(s string) bool {
-	return (len(s)-len(strings.TrimRight(s, `\`)))%2 == 1
 }
 
 // countElements counts the elements of a list header without quoted strings.
@@ -71,19 +67,19 @@ type element struct {
 	host  string
 }
 
-// parseElement reads one element. An element with for, proto or host twice, a
-// quote left open or a parameter without value is no element. Values that
-// RFC 7239 wants quoted, such as an address with a port, pass unquoted too:
-// proxies write them so.
-func parseElement(s string) (e element, ok bool) {
+// parseElement reads one element. One with for, proto or host twice, a quote
+// left open or a parameter without value says nothing: it is the zero element.
+// Values that RFC 7239 wants quoted, such as an address with a port, pass
+// unquoted too: proxies write them so.
+func parseElement(s string) (e element) {
 	for more := true; more; {
 		var pair string
 		pair, s, more = cutPair(s)
 		if pair = strings.Trim(pair, " \t"); pair != "" && !e.set(pair) {
-			return element{}, false
+			return element{}
 		}
 	}
-	return e, true
+	return e
 }
 
 // set takes one name=value pair and reports whether it is well formed.

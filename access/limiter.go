@@ -41,7 +41,8 @@ func NewLimiter(l Limits) *Limiter {
 }
 
 // Set replaces the bounds. Who is in stays in, and is counted against the new
-// ones; an address keeps what it has used of its handshake rate.
+// ones; an address keeps what it has used of its handshake rate, unless the rate
+// is off.
 func (l *Limiter) Set(limits Limits) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -220,6 +220,8 @@ func TestSetChangesBoundsLive(t *testing.T) {
 		refuse(t, l, ann, http.StatusTooManyRequests, "rate")
 		l.Set(access.Limits{Connections: off, PerAddress: off, HandshakesPerSecond: off})
 		admit(t, l, ann)
+		l.Set(access.Limits{Connections: off, PerAddress: off, HandshakesPerSecond: 100})
+		admit(t, l, ann) // off forgets
 	})
 }
 

@@ -117,8 +117,7 @@ func (listed origin) matches(page origin, wild bool) bool {
 		return false
 	}
 	if wild {
-		label, found := strings.CutSuffix(page.host, "."+listed.host)
-		return found && label != ""
+		return strings.HasSuffix(page.host, "."+listed.host) // no label of a host is empty
 	}
 	return listed.host == page.host
 }

@@ -86,6 +86,7 @@ func TestForeignOriginsAreRefused(t *testing.T) {
 		{"lookalike letter", "", "x", []string{"http://х"}}, // Cyrillic
 		{"letter that lowers to k", "", "k", []string{"http://\u212a"}},
 		{"IPv6 with a zone", "", "[fe80::1]", []string{"http://[fe80::1%25eth0]"}},
+		{"IPv6 with a zone, asked for so", "", "[fe80::1%eth0]", []string{"http://[fe80::1%eth0]"}},
 		{"IPv6 without brackets", "", "[::1]", []string{"http://::1"}},
 		{"IPv4 in brackets", "", "127.0.0.1", []string{"http://[127.0.0.1]"}},
 		{"rubbish behind brackets", "", "[::1]", []string{"http://[::1]evil"}},

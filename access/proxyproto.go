@@ -65,10 +65,9 @@ type conn struct {
 	err    error
 	rest   []byte // what came behind the header; the reader's own after once
 
-	mu       sync.Mutex // guards the rest, so that a deadline set meanwhile holds
-	started  bool       // a header is being read, under both deadlines
-	finished bool
-	deadline time.Time // what the owner wants
+	mu       sync.Mutex // guards what follows, so that a deadline set meanwhile holds
+	finished bool       // the header was read, so the owner's deadline holds alone
+	deadline time.Time  // what the owner wants
 }
 
 // NetConn returns the connection underneath. Bytes that came in one piece with
@@ -133,7 +132,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 // apply puts the deadline of the moment in force; c.mu is held.
 func (c *conn) apply() error {
 	t := c.deadline
-	if c.started && !c.finished {
+	if !c.finished {
 		if limit := c.accepted.Add(c.timeout); t.IsZero() || limit.Before(t) {
 			t = limit
 		}
@@ -144,9 +143,9 @@ func (c *conn) apply() error {
 // header reads the header once, and closes the connection if it is bad.
 func (c *conn) header() error {
 	c.once.Do(func() {
-		c.phase(&c.started)
+		c.limit(true)
 		c.remote, c.rest, c.err = readHeader(c.Conn)
-		c.phase(&c.finished)
+		c.limit(false)
 		if c.err != nil {
 			_ = c.Conn.Close() // the bad header is the news
 		}
@@ -154,12 +153,12 @@ func (c *conn) header() error {
 	return c.err
 }
 
-// phase marks a begin or end of reading the header. A connection that refuses
-// deadlines is closed already, which reading finds out.
-func (c *conn) phase(mark *bool) {
+// limit puts the header's time limit in force, or ends it. A connection that
+// refuses deadlines is closed already, which reading finds out.
+func (c *conn) limit(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	*mark = true
+	c.finished = !on
 	_ = c.apply()
 }
 

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -283,6 +284,31 @@ func TestBytesBehindProxyHeader(t *testing.T) {
 	}
 }
 
+// What came with the header stays the connection's own while others' headers
+// are read.
+func TestBytesBehindProxyHeaderAreKeptApart(t *testing.T) {
+	p, l := proxies(t, "10.0.0.1"), make(pipeListener, 1)
+	accepting := access.Listener(l, p, 0)
+	conns := make([]net.Conn, 50)
+	for i := range conns {
+		l <- bytesConn{Reader: strings.NewReader(fmt.Sprintf("PROXY TCP4 192.0.2.9 203.0.113.1 %d 443\r\nI am %02d", i, i))}
+		c, err := accepting.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := c.RemoteAddr().String(), fmt.Sprintf("192.0.2.9:%d", i); got != want {
+			t.Errorf("address %s; want %s", got, want)
+		}
+		conns[i] = c
+	}
+	for i, c := range conns {
+		got, err := io.ReadAll(c)
+		if want := fmt.Sprintf("I am %02d", i); string(got) != want || err != nil {
+			t.Errorf("read %q, %v; want %q", got, err, want)
+		}
+	}
+}
+
 type oneByte struct{ io.Reader }
 
 func (r oneByte) Read(b []byte) (int, error) { return r.Reader.Read(b[:1]) }
@@ -439,6 +465,39 @@ func (c bytesConn) Read(b []byte) (int, error)      { return c.Reader.Read(b) }
 func (c bytesConn) Close() error                    { return nil }
 func (c bytesConn) RemoteAddr() net.Addr            { return tcp("10.0.0.1:1") }
 func (c bytesConn) SetReadDeadline(time.Time) error { return nil }
+
+// A connection that waits after its header holds an address and no buffer.
+func TestIdleConnectionKeepsNoBuffer(t *testing.T) {
+	const n, most = 2000, 400 // bytes a connection, about 270 expected; a buffer would add 256 and more, a kept request 200
+	request := strings.Repeat("x", 200)
+	sent := "PROXY TCP4 192.0.2.9 203.0.113.1 4711 443\r\n" + request
+	p, l, b := proxies(t, "10.0.0.1"), make(pipeListener, 1), make([]byte, 300)
+	accepting := access.Listener(l, p, 0)
+	conns := make([]net.Conn, n)
+	before := heap()
+	for i := range conns {
+		l <- bytesConn{Reader: strings.NewReader(sent)}
+		c, err := accepting.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.Read(b); got != len(request) || err != nil {
+			t.Fatalf("read %d, %v; want %d", got, err, len(request))
+		}
+		conns[i] = c
+	}
+	if got := (heap() - before) / n; got > most {
+		t.Errorf("%d bytes a connection; want at most %d", got, most)
+	}
+	runtime.KeepAlive(conns)
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
 
 // FuzzProxyHeader: any bytes give an error or a true address, and what follows
 // the header is a tail of what was sent.
