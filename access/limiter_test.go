@@ -75,8 +75,18 @@ func TestLimiterCountsIPv6BySlash64(t *testing.T) {
 
 func TestLimiterDoesNotBoundUnknownAddresses(t *testing.T) {
 	l := access.NewLimiter(access.Limits{Connections: off, PerAddress: 1, HandshakesPerSecond: 1})
+	var releases []func()
 	for range 100 {
-		admit(t, l, netip.Addr{})
+		releases = append(releases, admit(t, l, netip.Addr{}))
+	}
+	if got, want := l.Len(), 100; got != want {
+		t.Errorf("Len %d; want %d", got, want)
+	}
+	for _, release := range releases {
+		release()
+	}
+	if got, want := l.Len(), 0; got != want {
+		t.Errorf("Len %d after all were released; want %d", got, want)
 	}
 }
 
