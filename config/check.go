@@ -3,12 +3,12 @@ package config
 import (
 	"fmt"
 	"net"
-	"net/url"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"sidecar/access"
 )
@@ -19,13 +19,16 @@ func (l *loader) check() {
 	l.checkPlanned()
 	l.validate(reflect.ValueOf(c.Sections), "")
 	l.checkProtocols(c.Protocols, "protocols")
+	l.checkOrigins(c.Origins, "origins")
 	l.checkListen()
 	l.checkProxies()
-	for key, v := range map[string]any{"tls": c.TLS, "drain": c.Drain, "ops": c.Ops, "log": c.Log} {
+	for key, v := range map[string]any{"drain": c.Drain, "ops": c.Ops, "log": c.Log} {
 		l.validate(reflect.ValueOf(v), key)
 	}
 	if c.TLS.Mode != "off" {
 		l.report("tls.mode", fmt.Sprintf("%q is not in this version of sidecar; it has: off", c.TLS.Mode))
+	} else {
+		l.validate(reflect.ValueOf(c.TLS), "tls")
 	}
 	l.checkRoutes()
 }
@@ -100,7 +103,8 @@ func (l *loader) report(key, text string) {
 			return
 		}
 	}
-	if top := inRoute.ReplaceAllString(key, ""); l.told[top+": "+text] {
+	_, own := l.where[key]
+	if top := inRoute.ReplaceAllString(key, ""); !own && l.told[top+": "+text] {
 		return
 	}
 	l.told[key+": "+text] = true
@@ -142,6 +146,14 @@ func (l *loader) checkProtocols(list []string, path string) {
 		case !slices.Contains(inVersion, p):
 			l.report(key, quote(p)+" is no protocol; this version of sidecar has: "+strings.Join(inVersion, ", ")+didYouMean(p, inVersion))
 		}
+	}
+}
+
+// checkOrigins demands a word: an empty list would mean same-origin to the
+// program and nobody to its reader.
+func (l *loader) checkOrigins(o access.Origins, path string) {
+	if len(o) == 0 {
+		l.report(path, "names none; write same-origin, or * for any")
 	}
 }
 
@@ -251,6 +263,9 @@ func (l *loader) checkRoutes() {
 func (l *loader) checkUpstream() {
 	u := l.config.Upstream
 	_, set := l.where["upstream"]
+	if at := l.where["upstream.url"]; u.Socket != "" && l.where["upstream.socket"].rank < at.rank {
+		l.report("upstream.socket", fmt.Sprintf("%s would take the place of the host in %v; remove one of them", quote(u.Socket), at))
+	}
 	switch {
 	case !u.IsZero(), set && len(l.config.Routes) == 0:
 		l.validate(reflect.ValueOf(u), "upstream")
@@ -284,12 +299,14 @@ func (l *loader) checkRoute(r *Route, key string) {
 	if _, own := l.where[key+".protocols"]; own {
 		l.checkProtocols(r.Protocols, key+".protocols")
 	}
+	if _, own := l.where[key+".origins"]; own {
+		l.checkOrigins(r.Origins, key+".origins")
+	}
 }
 
 // pathFault says what keeps p from being compared, letter by letter, with the
-// path of a request.
+// decoded path of a request.
 func pathFault(p string) string {
-	u, err := url.Parse(p)
 	switch {
 	case !strings.HasPrefix(p, "/"):
 		return "must begin with /"
@@ -299,10 +316,10 @@ func pathFault(p string) string {
 		return "has an empty segment; write a single /"
 	case slices.ContainsFunc(strings.Split(p, "/"), func(s string) bool { return s == "." || s == ".." }):
 		return "has a dot segment; write the path that it leads to"
-	case err != nil:
-		return "is no path of a URL"
-	case strings.Contains(p, "%") || u.EscapedPath() != p:
-		return fmt.Sprintf("is not how it would be compared; write it as %q", u.Path)
+	case strings.Contains(p, "%"):
+		return "has a percent-escape; write the letter itself, since requests are decoded before they are compared"
+	case strings.ContainsFunc(p, unicode.IsControl):
+		return "has a control character"
 	}
 	return ""
 }

@@ -33,9 +33,10 @@ type decoder struct {
 // the depth is that of the settings' types and values are counted.
 func (d *decoder) decode(n *yaml.Node, v reflect.Value, f field, path string) {
 	if d.values++; d.values > maxValues {
-		if d.values == maxValues+1 {
+		if !d.flooded {
 			d.fault(d.at(n), "", "holds more than %d values, each use of an alias counted", maxValues)
 		}
+		d.flooded = true
 		return
 	}
 	at := d.at(n)
@@ -70,17 +71,21 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f field, path string, at
 	if d.env != nil {
 		var err error
 		if s, err = expand(s, d.env); err != nil {
-			d.fault(at, path, "%s %v", quote(n.Value), err)
+			d.fault(at, path, "%s %v", wrote(f, n.Value), err)
 			return
 		}
 	}
-	err := set(v, f, s)
-	switch {
-	case err != nil && f.tag.Get("secret") == "true":
-		d.fault(at, path, "the value %v", err)
-	case err != nil:
-		d.fault(at, path, "%s %v", quote(s), err)
+	if err := set(v, f, s); err != nil {
+		d.fault(at, path, "%s %v", wrote(f, s), err)
 	}
+}
+
+// wrote quotes a value in a fault, unless it is a secret.
+func wrote(f field, s string) string {
+	if f.tag.Get("secret") == "true" {
+		return "the value"
+	}
+	return quote(redact(s))
 }
 
 // noValue tells an empty value from the word null, which may be meant as a word.
@@ -195,16 +200,18 @@ func show(key string) string {
 // neighbours, or a key that belongs elsewhere.
 func unknown(path, key string, fields []field) string {
 	var here []string
+	top := strings.TrimSuffix(inRoute.ReplaceAllString(path+".", ""), ".")
 	for _, f := range fields {
-		here = append(here, f.key)
+		if !planned(join(top, f.key)) {
+			here = append(here, f.key)
+		}
 	}
-	route := strings.HasPrefix(path, "routes[")
 	var there []string
 	for _, name := range allNames() {
 		if name == key {
-			return elsewhere(route, key)
+			return elsewhere(path, key)
 		}
-		if strings.HasSuffix(name, "."+key) && !slices.Contains(here, key) {
+		if strings.HasSuffix(name, "."+key) && !planned(name) && !slices.Contains(here, key) {
 			there = append(there, name)
 		}
 	}
@@ -219,15 +226,19 @@ func unknown(path, key string, fields []field) string {
 	return "is no key"
 }
 
-func elsewhere(route bool, name string) string {
+// elsewhere is what to say of a key that is the name of one at the top level.
+func elsewhere(path, name string) string {
 	section, leaf, nested := cutLast(name)
+	_, ofRoute := lookup(fieldsOf(reflect.TypeFor[Route]()), name)
 	switch {
 	case nested:
-		return fmt.Sprintf("is written in the file as the key %s in the mapping %s", leaf, section)
-	case route:
-		return "cannot differ between routes; it belongs to the top level"
+		return fmt.Sprintf("is no key; in the file %s is a key within %s", leaf, section)
+	case !strings.HasPrefix(path, "routes["):
+		return "is no key here; it belongs to the top level"
+	case ofRoute:
+		return "is no key here; it belongs to the route"
 	}
-	return "belongs to the top level"
+	return "cannot differ between routes; it belongs to the top level"
 }
 
 func cutLast(name string) (before, after string, found bool) {

@@ -1,6 +1,102 @@
 package config
 
-// describe says what a key is for.
+// describe says what a key is for: in --help, in the schema and in
+// docs/configuration.md. A route's own keys are under "routes.".
 func describe(key string) string { return descriptions[key] }
 
-var descriptions = map[string]string{}
+// descriptions has one entry for each key; a test finds what is missing or left over.
+var descriptions = map[string]string{
+	"listen":          "Where clients come in: host:port, or unix:/path for a socket; one or a list.",
+	"trusted_proxies": "Addresses and CIDR prefixes of the proxies whose word on X-Forwarded-* and Forwarded is believed.",
+	"proxy_protocol":  "Demands a PROXY protocol header, v1 or v2, of every connection from a trusted proxy.",
+
+	"upstream":             "The backend: a URL, or a mapping of the keys below. It is short for one route / and takes what no route does.",
+	"upstream.url":         "ws://, wss://, http:// or https:// with a host; a path in it takes the place of the route's prefix.",
+	"upstream.socket":      "A unix socket's path to connect to in place of the URL's host and port.",
+	"upstream.ca":          "A PEM file of the roots to trust for a wss backend; by default the system's.",
+	"upstream.server_name": "The name that a wss backend must prove; by default the URL's host.",
+	"upstream.cert":        "A PEM file of the certificate to show to a wss backend that asks; needs key.",
+	"upstream.key":         "A PEM file of that certificate's key.",
+	"upstream.subprotocol": "Offered to the backend for sessions whose own protocol has no notion of one; raw clients bring their own.",
+
+	"routes":          "Path prefixes and the backend of each. A route inherits every section that it does not set, key by key; flags and variables give it as YAML in one line.",
+	"routes.path":     "A prefix, compared by whole segments; the longest that matches wins.",
+	"routes.host":     "The host asked for, without port and without regard to case; by default any.",
+	"routes.upstream": "The backend of the route, written as upstream at the top level.",
+
+	"protocols": "What clients may speak: websocket is raw WebSocket, http passes plain requests through.",
+	"origins":   "Origins whose pages may connect: same-origin, *, null, or scheme://host[:port] where the host may begin with *. to take any below it. A request without Origin passes unless its browser says that another site made it.",
+
+	"heartbeat":          "How silent clients and backends are found out.",
+	"heartbeat.interval": "The silence after which a ping is sent; 0s for never.",
+	"heartbeat.timeout":  "What a peer has to answer in before it is given up; 0s for no end.",
+
+	"session":          "Sessions of the protocols that can resume.",
+	"session.ttl":      "How long a session lives with no client attached.",
+	"session.window":   "The most bytes kept for a client that is away or slow.",
+	"session.overflow": "What a full window does: pause the backend, or close the session with 1013.",
+	"session.identity": "Request headers, and cookie:NAME cookies, that must stay the same for a session to be resumed.",
+
+	"resume":        "Our own resumable protocol.",
+	"resume.poll":   "How long a long-poll without news is held.",
+	"resume.rotate": "The age at which a streaming response ends and the client asks for the next.",
+
+	"engineio":                 "Engine.IO.",
+	"engineio.path":            "Appended to the route's path.",
+	"engineio.ping_interval":   "The time from one ping to the next.",
+	"engineio.ping_timeout":    "What the client has to answer in.",
+	"engineio.upgrade_timeout": "What a change from polling to WebSocket may take.",
+	"engineio.max_payload":     "The most bytes of one polling body and of one message.",
+	"engineio.cookie":          "Sends the session's id as the cookie io too.",
+
+	"socketio":                 "Socket.IO.",
+	"socketio.path":            "Appended to the route's path.",
+	"socketio.mode":            "How events and the backend's messages stand for each other: message makes each message one event called message.",
+	"socketio.recovery":        "Lets a client that was away come back to its session and get what it missed.",
+	"socketio.connect_timeout": "What a client has to join a namespace.",
+
+	"sockjs":                  "SockJS.",
+	"sockjs.path":             "Appended to the route's path.",
+	"sockjs.websocket":        "Lets clients use the WebSocket transport; false makes them fall back.",
+	"sockjs.cookie":           "Sets JSESSIONID, for load balancers that stick by it.",
+	"sockjs.response_limit":   "The most bytes that a streaming response carries before the client asks for the next.",
+	"sockjs.heartbeat":        "The silence after which an h frame is sent.",
+	"sockjs.disconnect_delay": "How long a session lives with no receiver.",
+	"sockjs.iframe":           "Serves the page that old browsers put into a frame to cross origins.",
+
+	"limits":                       "Bounds on what clients can take. The counts are 0 for a bound that follows from the descriptors the process may have, and off for none.",
+	"limits.connections":           "How many connections there may be; the next is refused with 503. 0: nineteen twentieths of what the descriptors allow.",
+	"limits.per_address":           "How many of them one client address (an IPv6 /64) may have; the next is refused with 429. 0: none.",
+	"limits.handshakes_per_second": "How fast one address may open connections; beyond it is 429. 0: a tenth of connections, at least 10, with bursts of connections.",
+	"limits.message":               "The most bytes of one message on the wire; beyond it the sender gets 1009.",
+	"limits.body":                  "The most bytes of a fallback transport's request body; larger ones get 413.",
+	"limits.header_timeout":        "What a client has to send a request's head, and a trusted proxy its PROXY header. The same for all routes.",
+	"limits.write_timeout":         "Ends a connection to which nothing could be written for so long.",
+	"limits.dial_timeout":          "What a backend has to take a connection and answer its handshake; then the client gets 504.",
+
+	"tls":            "How clients' TLS ends here. This version has only the mode off: let a proxy or an ingress end it.",
+	"tls.mode":       "off; files, acme and internal are to come.",
+	"tls.http":       "The plain listener that redirects and answers HTTP-01; for modes to come.",
+	"tls.cert":       "A PEM file, for mode files.",
+	"tls.key":        "A PEM file, for mode files.",
+	"tls.domains":    "The names to get certificates for, for mode acme.",
+	"tls.email":      "Where the certificate authority sends warnings, for mode acme.",
+	"tls.ca":         "The certificate authority's directory URL, for mode acme.",
+	"tls.storage":    "The directory that keeps keys and certificates, for modes acme and internal.",
+	"tls.on_demand":  "Gets a certificate at the first handshake for a name, for mode acme.",
+	"tls.eab":        "An account that the certificate authority may demand, for mode acme.",
+	"tls.eab.key_id": "The account's name.",
+	"tls.eab.mac":    "The account's key, a secret; better as ${VAR} than written out.",
+
+	"drain":       "How the program stops.",
+	"drain.delay": "How long readiness says 503 while clients still come in, because load balancers learn late.",
+	"drain.for":   "What connections then have to end in; closes are spread over 0.8 of it, and what is left is cut.",
+
+	"ops":                "The listener for operators: /livez, /readyz and /metrics. Never the public one.",
+	"ops.listen":         "host:port, unix:/path, or off.",
+	"ops.check_upstream": "Makes /readyz depend on the backends: 503 while one cannot be reached.",
+
+	"log":        "What is logged, on standard error.",
+	"log.level":  "debug, info, warn or error.",
+	"log.format": "text, json, or auto: text on a terminal, JSON elsewhere.",
+}

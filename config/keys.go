@@ -51,9 +51,11 @@ func keysOf(v reflect.Value, path string) []Key {
 	return all
 }
 
-// allNames lists every path of the file, sections too, those of routes without
-// their number left out because they are the same as the top level's.
-var allNames = sync.OnceValue(func() []string { return namesOf(reflect.TypeFor[Config](), "") })
+// allNames lists every path of the file, sections too. Of a route there are only
+// the keys that the top level does not have.
+var allNames = sync.OnceValue(func() []string {
+	return append(namesOf(reflect.TypeFor[Config](), ""), "routes.path", "routes.host")
+})
 
 func namesOf(t reflect.Type, path string) []string {
 	var all []string
@@ -86,4 +88,13 @@ func defaultText(v reflect.Value, f field) string {
 		items = append(items, text(v.Index(i), f))
 	}
 	return strings.Join(items, ",")
+}
+
+// topName is the name that a key of a route has at the top level.
+func topName(path string) string {
+	rest, ok := strings.CutPrefix(path, "routes.")
+	if !ok || rest == "path" || rest == "host" {
+		return path
+	}
+	return rest
 }

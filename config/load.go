@@ -53,15 +53,16 @@ func (s Source) file(env map[string]string) (string, origin) {
 // A loader gathers one Config, where each of its values came from, and every
 // fault on the way.
 type loader struct {
-	config Config
-	env    map[string]string
-	where  map[string]origin
-	failed map[string]bool // keys with a fault already; their values are not the user's
-	single map[string]bool // lists that were given as one scalar
-	told   map[string]bool // faults of values, so that routes do not repeat the top level's
-	faults []fault
-	broken bool // the file could not be read, so what is missing may stand there
-	routes *decoder
+	config  Config
+	env     map[string]string
+	where   map[string]origin
+	failed  map[string]bool // keys with a fault already; their values are not the user's
+	single  map[string]bool // lists that were given as one scalar
+	told    map[string]bool // faults of values, so that routes do not repeat the top level's
+	faults  []fault
+	flooded bool // the rest was not read, so checks of the whole would mislead
+	broken  bool // the file could not be read, so what is missing may stand there
+	routes  *decoder
 }
 
 func newLoader(env []string) *loader {
@@ -97,7 +98,9 @@ func (l *loader) load(name string, text []byte, src Source) (Config, error) {
 	l.fromEnv()
 	l.fromFlags(src.flags)
 	l.decodeRoutes()
-	l.check()
+	if !l.flooded {
+		l.check()
+	}
 	if err := joinFaults(l.faults); err != nil {
 		return Config{}, err
 	}
@@ -121,7 +124,8 @@ func (l *loader) fromFile(name string, text []byte) {
 		return val, ok
 	}
 	d := &decoder{loader: l, at: at, env: env}
-	d.section(root, reflect.ValueOf(&l.config).Elem(), "", at(root))
+	d.decode(root, reflect.ValueOf(&l.config).Elem(), field{}, "")
+	l.broken = l.broken || l.failed[""]
 	l.hold(d)
 }
 

@@ -61,7 +61,7 @@ func setDuration(v reflect.Value, text string) error {
 	case err != nil:
 		return errors.New("is not a duration; write it like 500ms, 20s or 1m30s")
 	case d > maxDuration || d < -maxDuration:
-		return fmt.Errorf("is more than a year; at most %v", maxDuration)
+		return fmt.Errorf("is more than a year; at most %s", durationText(maxDuration))
 	}
 	v.SetInt(int64(d))
 	return nil
