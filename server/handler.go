@@ -55,6 +55,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // understand as an order to go somewhere else.
 func checkTarget(r *http.Request) *access.Refusal {
 	switch {
+	case r.ProtoMajor != 1: // net/http lets the preface of HTTP/2 pass as a request
+		return &access.Refusal{Status: http.StatusHTTPVersionNotSupported, Reason: "target", Text: "only HTTP/1.1 is served here"}
 	case r.Method == http.MethodConnect:
 		return &access.Refusal{Status: http.StatusMethodNotAllowed, Reason: "method", Text: "CONNECT is not served here"}
 	case r.URL.IsAbs() || r.URL.Host != "" || !strings.HasPrefix(r.RequestURI, "/"):
@@ -88,7 +90,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *access.
 	c := http.NewResponseController(w)
 	by := time.Now().Add(answerTime)
 	_, _ = c.SetWriteDeadline(by), c.SetReadDeadline(by)
-	if r.ContentLength != 0 || r.Method == http.MethodConnect {
+	if r.ContentLength != 0 || r.Method == http.MethodConnect || r.ProtoMajor != 1 {
 		w.Header().Set("Connection", "close")
 	}
 	refusal.ServeHTTP(w, r)

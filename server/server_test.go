@@ -46,6 +46,7 @@ type app struct {
 	*httptest.Server
 	entered chan struct{} // one for each request to /slow
 	release chan struct{}
+	once    sync.Once
 }
 
 func newApp(t *testing.T) *app {
@@ -53,11 +54,15 @@ func newApp(t *testing.T) *app {
 	a := &app{entered: make(chan struct{}, 10), release: make(chan struct{})}
 	a.Server = httptest.NewServer(a)
 	t.Cleanup(func() {
+		a.let()
 		a.CloseClientConnections()
 		a.Close()
 	})
 	return a
 }
+
+// let lets requests to /slow go on.
+func (a *app) let() { a.once.Do(func() { close(a.release) }) }
 
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
