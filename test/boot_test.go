@@ -19,8 +19,14 @@ import (
 // patience is how long a test waits for what should come at once.
 const patience = 20 * time.Second
 
-// ports are the settings of every sidecar here: any free ports.
-const ports = "listen: 127.0.0.1:0\nops: {listen: \"127.0.0.1:0\"}\nlog: {level: debug, format: json}\n"
+// settingsBefore is a sidecar.yaml for any free ports, with what a test adds.
+func settingsBefore(upstream, level, more string) string {
+	text := fmt.Sprintf("listen: 127.0.0.1:0\nops: {listen: \"127.0.0.1:0\"}\nlog: {level: %s, format: json}\nupstream: ws://%s\n", level, upstream)
+	if !strings.Contains(more, "drain:") {
+		text += "drain: {for: 1s}\n" // closes are spread over most of it, and every test ends with a drain
+	}
+	return text + more
+}
 
 // An instance is a sidecar in this process.
 type instance struct {
@@ -34,7 +40,7 @@ type instance struct {
 // is drained, and must end well, when the test does.
 func boot(t testing.TB, upstream, settings string) *instance {
 	t.Helper()
-	text := ports + "upstream: ws://" + upstream + "\n" + settings
+	text := settingsBefore(upstream, "debug", settings)
 	c, err := config.Parse("test.yaml", []byte(text))
 	if err != nil {
 		t.Fatalf("the test's settings: %v\n%s", err, text)
@@ -53,7 +59,7 @@ func boot(t testing.TB, upstream, settings string) *instance {
 			t.Errorf("running the sidecar: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("the sidecar's log:\n%s", tail(log.String(), 60))
+			t.Logf("the sidecar's log:\n%s", tail(log.String(), 12))
 		}
 	})
 	return i

@@ -65,6 +65,7 @@ type History struct {
 	mu       sync.Mutex
 	sent     map[Stream]int
 	received map[Stream][]event
+	whole    map[Stream]int
 	told     map[string]string
 }
 
@@ -96,9 +97,12 @@ func (h *History) Receive(s Stream, b []byte) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.received == nil {
-		h.received = map[Stream][]event{}
+		h.received, h.whole = map[Stream][]event{}, map[Stream]int{}
 	}
 	h.received[s] = append(h.received[s], event{from, n})
+	if n > 0 {
+		h.whole[s]++
+	}
 	return n
 }
 
@@ -117,11 +121,5 @@ func (h *History) Told(session, how string) {
 func (h *History) Received(s Stream) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := 0
-	for _, e := range h.received[s] {
-		if e.n > 0 {
-			n++
-		}
-	}
-	return n
+	return h.whole[s]
 }
