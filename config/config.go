@@ -63,9 +63,9 @@ type Sections struct {
 
 // A Route sends what comes to one path prefix, on one host or any, to one upstream.
 type Route struct {
-	// Path is a prefix, compared with the request's decoded path by whole segments,
-	// the longest first. It begins with a slash and has no empty or dot segment,
-	// query or percent-escape. Default "/".
+	// Path is a prefix, compared by whole segments, the longest first, with the
+	// request's path as clients send it. It begins with a slash, has no empty or
+	// dot segment and no query, and is escaped where a URL must be. Default "/".
 	Path string `yaml:"path"`
 	// Host is compared without port and without regard to case. Default: any.
 	Host     string         `yaml:"host"`

@@ -20,8 +20,8 @@ var descriptions = map[string]string{
 	"upstream.subprotocol": "Offered to the backend for sessions whose own protocol has no notion of one; raw clients bring their own.",
 
 	"routes":          "Path prefixes and the backend of each. A route inherits every section that it does not set, key by key; flags and variables give it as YAML in one line.",
-	"routes.path":     "A prefix, compared by whole segments; the longest that matches wins.",
-	"routes.host":     "The host asked for, without port and without regard to case; by default any.",
+	"routes.path":     "A prefix, compared by whole segments; the longest that matches wins. Written as clients send it, escapes and all.",
+	"routes.host":     "The host asked for, without port and without regard to case; by default any. It comes before routes of any host.",
 	"routes.upstream": "The backend of the route, written as upstream at the top level.",
 
 	"protocols": "What clients may speak: websocket is raw WebSocket, http passes plain requests through.",

@@ -59,7 +59,7 @@ const maxFaults = 100
 // from top to bottom, then variables, flags, and what is missing.
 func joinFaults(faults []fault) error {
 	slices.SortStableFunc(faults, func(a, b fault) int {
-		return cmp.Or(order(a)-order(b), a.at.line-b.at.line, a.at.col-b.at.col, cmp.Compare(a.at.name, b.at.name))
+		return cmp.Or(order(a)-order(b), a.at.line-b.at.line, a.at.col-b.at.col, cmp.Compare(a.at.name, b.at.name), cmp.Compare(a.key, b.key))
 	})
 	faults = slices.Compact(faults)
 	var errs []error
