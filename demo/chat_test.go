@@ -66,6 +66,7 @@ func TestChatIsFull(t *testing.T) {
 			members[i] = mustOpen(t, to, fmt.Sprintf("/chat?name=%d", i), offer{})
 			go drained(members[i])
 		}
+		synctest.Wait() // the handshake is over before the joining is
 		late := mustOpen(t, to, "/chat?name=late", offer{})
 		if got, want := wantClosed(t, late, 1013), "the room is full"; got != want {
 			t.Errorf("closed with %q; want %q", got, want)

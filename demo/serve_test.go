@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -83,6 +84,10 @@ func mustOpen(t *testing.T, to *target, path string, o offer) *client {
 		t.Fatalf("opening %s: %v", path, err)
 	}
 	t.Cleanup(c.end)
+	// Pings would keep a test that waits in vain alive for ever.
+	if err := c.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
 

@@ -243,7 +243,7 @@ func TestNothingIsLeft(t *testing.T) {
 		},
 		"half a frame": func(c *client) {
 			c.NetConn().Write([]byte{0x82, 0xff, 0})
-			c.end()
+			c.Close()
 		},
 		"protocol broken": func(c *client) { c.NetConn().Write([]byte{0xff, 0x80, 1, 2, 3, 4}); drained(c); c.end() },
 		"mute":            func(c *client) { time.Sleep(2 * readIn); c.end() }, // reads nothing

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -105,9 +106,11 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("handshake refused with %d %q", r.status, r.body)
 }
 
-// end hangs up. A check is about what came before, so it does not wait for the
-// closing handshake; those of close do.
+// end says goodbye, for the sake of the logs, and hangs up. A check is about what
+// came before, so it does not wait for an answer.
 func (c *client) end() {
+	goodbye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	_ = c.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(time.Second))
 	c.stop()
 	c.Close()
 }
