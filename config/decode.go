@@ -169,9 +169,6 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, val := n.Content[i], n.Content[i+1]
 		at := d.at(k)
-		if k.Kind == yaml.AliasNode {
-			k = k.Alias
-		}
 		if k.Kind != yaml.ScalarNode {
 			d.fault(at, path, "has a key that is not plain text")
 			continue

@@ -26,10 +26,7 @@ const (
 )
 
 func (o origin) String() string {
-	switch {
-	case o.rank == fromDefault:
-		return "default"
-	case o.line == 0:
+	if o.line == 0 {
 		return o.name
 	}
 	return o.name + ":" + strconv.Itoa(o.line) + ":" + strconv.Itoa(o.col)

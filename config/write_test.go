@@ -56,11 +56,12 @@ func TestSecretsAreMasked(t *testing.T) {
 	c.TLS.EAB.MAC = "s3cret"
 	c.TLS.CA = "https://me:s3cret@ca.example.com/dir"
 	c.Upstream.URL = "ws://me:s3cret@host"
+	c.Upstream.Subprotocol = "ws://me@host" // a user is no secret
 	text := written(t, c)
 	if strings.Contains(text, "s3cret") || strings.Count(text, mask)+strings.Count(text, "%2A%2A%2A") == 0 {
 		t.Errorf("want no secret but masks in:\n%s", text)
 	}
-	if !strings.Contains(text, "ca.example.com/dir") {
+	if !strings.Contains(text, "ca.example.com/dir") || !strings.Contains(text, "ws://me@host") {
 		t.Errorf("more than the password is gone:\n%s", text)
 	}
 }
