@@ -127,6 +127,7 @@ func (p *peer) read() {
 		_, b, err := p.ReadMessage()
 		if err != nil {
 			p.err, p.at = err, time.Now()
+			p.Close() // as a browser does once it was told
 			return
 		}
 		p.h.Receive(p.reads, b)
