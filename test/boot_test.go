@@ -21,7 +21,10 @@ const patience = 20 * time.Second
 
 // settingsBefore is a sidecar.yaml for any free ports, with what a test adds.
 func settingsBefore(upstream, level, more string) string {
-	text := fmt.Sprintf("listen: 127.0.0.1:0\nops: {listen: \"127.0.0.1:0\"}\nlog: {level: %s, format: json}\nupstream: ws://%s\n", level, upstream)
+	text := fmt.Sprintf("listen: 127.0.0.1:0\nops: {listen: \"127.0.0.1:0\"}\nupstream: ws://%s\n", upstream)
+	if !strings.Contains(more, "log:") {
+		text += "log: {level: " + level + ", format: json}\n"
+	}
 	if !strings.Contains(more, "drain:") {
 		text += "drain: {for: 1s}\n" // closes are spread over most of it, and every test ends with a drain
 	}

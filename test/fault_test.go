@@ -193,3 +193,25 @@ func TestFaultBackendKilled(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A close that the backend never got must not be answered in its name: the
+// client would take what it sent before for delivered.
+func TestFaultCloseIsNotAnsweredForADeadBackend(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "")
+	k := r.open(t, "s", 0)
+	k.exchange(t, 10, 1000)
+	r.back.Set(faultlink.Up, faultlink.Fault{Blackhole: true})
+	k.client.send(10, 1000)
+	k.client.leave()
+	// A later message of the backend proves that the sidecar is at work.
+	full := k.client.expect(11)
+	k.backend.send(1, 1000)
+	within(t, patience, "the backend's message", full)
+	r.back.End(faultlink.Both, faultlink.Reset)
+	k.client.Conn.SetReadDeadline(time.Now().Add(patience))
+	within(t, patience, "the client's end", k.client.ended)
+	if got := k.client.code(); got == 1000 {
+		t.Errorf("the client got %v for a close that was lost with 10 messages", k.client.err)
+	}
+}

@@ -80,6 +80,7 @@ func Listen(to string) (*Link, error) {
 		l.cancel()
 		return nil, err
 	}
+	l.addr = l.ln.Addr().String() // for good: Admit listens there again
 	return l, nil
 }
 
@@ -186,7 +187,7 @@ func (l *Link) listen(addr string) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ln, l.addr = ln, ln.Addr().String()
+	l.ln = ln
 	l.wg.Go(func() { l.accept(ln) })
 	return nil
 }
