@@ -10,13 +10,12 @@ import (
 
 // Reload puts c in force for connections that open from now on. A c that cannot
 // be put in force changes nothing. What only a restart can change is named in
-// one warning, and goes on as it was.
+// one warning, and goes on as it was. Tell ReloadFailed of an error.
 func (s *Server) Reload(c config.Config) error {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
 	p, err := s.plan(c, s.inForce.Load())
 	if err != nil {
-		s.metrics.Reloaded(false)
 		return fmt.Errorf("reloading: %w", err)
 	}
 	s.enforce(p)
@@ -28,8 +27,8 @@ func (s *Server) Reload(c config.Config) error {
 	return nil
 }
 
-// ReloadFailed counts a new configuration that could not even be read, and logs
-// each of its faults.
+// ReloadFailed counts a new configuration that could not be read or put in
+// force, and logs each of its faults.
 func (s *Server) ReloadFailed(err error) {
 	s.metrics.Reloaded(false)
 	for line := range strings.SplitSeq(err.Error(), "\n") {

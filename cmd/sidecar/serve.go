@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"sidecar/config"
+	"sidecar/server"
+)
+
+// lastWait is what the server has to end after a second signal, so that the
+// process is gone within a second.
+const lastWait = 800 * time.Millisecond
+
+// serve is the command run.
+func (p program) serve(args []string) int {
+	if len(args) == 0 && !p.configured() {
+		fmt.Fprint(p.err, howToStart)
+		return exitUsage
+	}
+	src, c, done, code := p.load("run", args)
+	if done {
+		return code
+	}
+	s, err := server.Environment{Stderr: p.err}.New(c)
+	if err != nil {
+		return p.failed(err)
+	}
+	return p.attend(s, func() { reload(s, src) })
+}
+
+// configured reports whether anything at all says what to do.
+func (p program) configured() bool {
+	_, err := os.Lstat("sidecar.yaml")
+	return err == nil || slices.ContainsFunc(p.env, func(e string) bool { return strings.HasPrefix(e, "SIDECAR_") })
+}
+
+// attend runs s and obeys signals until it has ended.
+func (p program) attend(s *server.Server, hangup func()) int {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	for {
+		select {
+		case err := <-ended:
+			return p.code(err)
+		case sig := <-p.signals:
+			switch {
+			case sig == syscall.SIGHUP:
+				hangup()
+			case ctx.Err() == nil:
+				stop()
+			default:
+				return p.abandon(s, ended)
+			}
+		}
+	}
+}
+
+// code is the exit code for how a Run ended. A drain that timed out was logged.
+func (p program) code(err error) int {
+	switch {
+	case err == nil:
+		return exitOK
+	case strings.HasPrefix(err.Error(), server.ErrDrain.Error()) && errors.Is(err, server.ErrDrain):
+		return exitDrain
+	}
+	return p.failed(err)
+}
+
+// abandon ends everything at once.
+func (p program) abandon(s *server.Server, ended <-chan error) int {
+	s.Close()
+	select {
+	case <-ended:
+	case <-time.After(lastWait):
+	}
+	return exitFail
+}
+
+// reload reads all sources again. A faulty configuration is logged, and the old
+// one goes on.
+func reload(s *server.Server, src config.Source) {
+	c, err := config.Load(src)
+	if err == nil {
+		err = s.Reload(c)
+	}
+	if err != nil {
+		s.ReloadFailed(err)
+	}
+}
