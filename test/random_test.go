@@ -24,7 +24,7 @@ func random(t testing.TB) (uint64, *rand.Rand) {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("SIDECAR_SEED=%d", seed)
+	// Not by t.Log, which a timeout of the whole run would swallow.
 	fmt.Printf("%s: SIDECAR_SEED=%d\n", t.Name(), seed)
 	return seed, rand.New(rand.NewPCG(seed, 0))
 }
