@@ -321,3 +321,18 @@ func TestBanner(t *testing.T) {
 		}
 	}
 }
+
+// drainAnswers reads n answers that came to pipelined requests.
+func drainAnswers(t *testing.T, c net.Conn, n int) {
+	t.Helper()
+	r := bufio.NewReader(c)
+	for range n {
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, res.Body); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"sidecar/config"
@@ -80,8 +81,12 @@ func (p program) help(args []string) int {
 // listSettings lists every setting in its section.
 func listSettings(w io.Writer) {
 	fmt.Fprint(w, "\n    --config FILE\n        The configuration file; by default sidecar.yaml, if there is one. [SIDECAR_CONFIG]\n")
+	keys := slices.Clone(config.Keys())
+	slices.SortStableFunc(keys, func(a, b config.Key) int {
+		return cmp.Compare(min(len(sectionOf(a.Name)), 1), min(len(sectionOf(b.Name)), 1)) // those of no section first
+	})
 	section := "none"
-	for _, k := range config.Keys() {
+	for _, k := range keys {
 		if k.Planned {
 			continue
 		}
