@@ -73,6 +73,7 @@ type output struct {
 	mu     sync.Mutex
 	buf    bytes.Buffer
 	change chan struct{} // closed at the next write, where somebody waits
+	ended  chan struct{} // closed when no more will come; nil: never
 }
 
 func (o *output) Write(b []byte) (int, error) {
@@ -109,6 +110,12 @@ func (o *output) line(t testing.TB, parts ...string) string {
 		}
 		select {
 		case <-change:
+			continue
+		case <-o.ended:
+			if l, ok := find(o.String(), parts); ok {
+				return l
+			}
+			t.Fatalf("ended without a line with %q:\n%s", parts, tail(text, 12))
 		case <-late.C:
 			t.Fatalf("no line with %q in:\n%s", parts, tail(text, 60))
 		}

@@ -24,7 +24,7 @@ var noting sync.Mutex
 
 // note appends to the list that test/run prints.
 func note(t testing.TB, reason string) {
-	name := os.Getenv("SIDECAR_SKIPPED")
+	name := os.Getenv("E2E_SKIPPED")
 	if name == "" {
 		return
 	}
@@ -41,7 +41,7 @@ func note(t testing.TB, reason string) {
 // long leaves a test out of the normal run.
 func long(t testing.TB) {
 	t.Helper()
-	if os.Getenv("SIDECAR_LONG") == "" {
+	if os.Getenv("E2E_LONG") == "" {
 		const reason = "takes too long for every run (./test/run --long)"
 		note(t, reason)
 		t.Skip(reason)

@@ -86,7 +86,8 @@ func launch(t testing.TB, path, upstream, settings string) *program {
 // execute starts cmd and waits until it serves.
 func execute(t testing.TB, cmd *exec.Cmd) *program {
 	t.Helper()
-	p := &program{log: new(output), cmd: cmd, exited: make(chan struct{})}
+	exited := make(chan struct{})
+	p := &program{log: &output{ended: exited}, cmd: cmd, exited: exited}
 	cmd.Stdout, cmd.Stderr = io.Discard, p.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

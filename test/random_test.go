@@ -14,18 +14,18 @@ import (
 	"sidecar/test/history"
 )
 
-// random is a source of chance; SIDECAR_SEED replays a run.
+// random is a source of chance; E2E_SEED replays a run.
 func random(t testing.TB) (uint64, *rand.Rand) {
 	t.Helper()
 	seed := rand.Uint64()
-	if s := os.Getenv("SIDECAR_SEED"); s != "" {
+	if s := os.Getenv("E2E_SEED"); s != "" {
 		var err error
 		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// Not by t.Log, which a timeout of the whole run would swallow.
-	fmt.Printf("%s: SIDECAR_SEED=%d\n", t.Name(), seed)
+	fmt.Printf("%s: E2E_SEED=%d\n", t.Name(), seed)
 	return seed, rand.New(rand.NewPCG(seed, 0))
 }
 
