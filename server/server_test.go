@@ -41,7 +41,7 @@ func (b *safeBuffer) String() string {
 }
 
 // An app is a backend: /ws echoes WebSocket messages; any other path answers
-// with the request line; /slow answers once released.
+// with the request line; /slow answers once released, /from with whom it is from.
 type app struct {
 	*httptest.Server
 	entered chan struct{} // one for each request to /slow
@@ -74,6 +74,8 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-a.release:
 		case <-r.Context().Done():
 		}
+	case strings.HasSuffix(r.URL.Path, "/from"):
+		_, _ = io.WriteString(w, r.Header.Get("X-Forwarded-For"))
 	default:
 		fmt.Fprintf(w, "%s %s", r.Method, r.RequestURI)
 	}
@@ -280,6 +282,35 @@ func TestServesOverUnixSockets(t *testing.T) {
 		c.Close()
 		t.Error("the socket is still there after Run")
 	}
+}
+
+func TestProxyProtocol(t *testing.T) {
+	a := newApp(t)
+	s := start(t, Environment{}, parse(t, "upstream: %s\ntrusted_proxies: [127.0.0.1]\nproxy_protocol: true\nlimits: {header_timeout: 500ms}", a.ws()))
+	if _, body := s.raw("PROXY TCP4 203.0.113.7 127.0.0.1 5000 80\r\nGET /from HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); body != "203.0.113.7" {
+		t.Errorf("the backend was told %q; want the client", body)
+	}
+	c := dial(t, s.addr()) // a trusted peer without a header is cut
+	fmt.Fprint(c, "GET /from HTTP/1.1\r\nHost: a\r\n\r\n")
+	if b, _ := io.ReadAll(c); len(b) != 0 {
+		t.Errorf("it got %q", b)
+	}
+	d := websocket.Dialer{NetDial: func(network, address string) (net.Conn, error) {
+		c, err := net.Dial(network, address)
+		if err == nil {
+			_, err = io.WriteString(c, "PROXY TCP4 203.0.113.7 127.0.0.1 5000 80\r\n")
+		}
+		return c, err
+	}}
+	ws, _, err := d.Dial("ws://"+s.addr()+"/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoes(t, ws, "through it")
+	_ = ws.Close()
+	silent := dial(t, s.addr())
+	closedIn(t, silent)
+	eventually(t, "giving all slots back", func() bool { return s.slots.open() == 1 })
 }
 
 func TestNewFails(t *testing.T) {
