@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,18 @@ func (p program) health(args []string) int {
 	}
 	fmt.Fprintln(p.out, "ready")
 	return exitOK
+}
+
+// loadOps loads what health needs although no upstream may be named: in a
+// container the program has it from arguments that a health check does not get.
+// fault is what loading said before; it stands if that was not all.
+func loadOps(src config.Source, fault error) (config.Config, error) {
+	src.Env = append(slices.Clip(src.Env), "SIDECAR_UPSTREAM=ws://localhost")
+	c, err := config.Load(src)
+	if err != nil {
+		return c, fault
+	}
+	return c, nil
 }
 
 // opsAddress is where the ops listener is found from this machine.

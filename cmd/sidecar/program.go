@@ -125,6 +125,9 @@ func (p program) load(name string, args []string) (src config.Source, c config.C
 		return src, c, done, code
 	}
 	c, err := config.Load(src)
+	if err != nil && name == "health" {
+		c, err = loadOps(src, err)
+	}
 	if err != nil {
 		fmt.Fprintln(p.err, err)
 		return src, c, true, exitUsage

@@ -150,6 +150,13 @@ func TestHealth(t *testing.T) {
 			}
 		}
 	}
+	// As in a container, whose upstream is in arguments that health is not given.
+	if code, _, err := try(t, nil, "health", "--ops.listen", listens[0]); code != exitFail || !strings.Contains(err, "503") {
+		t.Errorf("without an upstream: exit code %d, %q; want 1 and the answer", code, err)
+	}
+	if code, _, err := try(t, nil, "health", "--ops.listen", listens[0], "--drain.for", "soon"); code != exitUsage || !strings.Contains(err, "upstream") || !strings.Contains(err, "drain.for") {
+		t.Errorf("with another fault: exit code %d, %q; want 2 and all faults", code, err)
+	}
 	if code, _, err := try(t, nil, "health", "--upstream", "ws://a:1", "--ops.listen", "127.0.0.1:1"); code != exitFail || !strings.Contains(err, "refused") {
 		t.Errorf("nobody there: exit code %d, %q", code, err)
 	}
