@@ -48,8 +48,8 @@ func long(t testing.TB) {
 	}
 }
 
-// need finds a tool: node (with the packages of test/node), chromium or docker's
-// kin by name. Without it the test is left out.
+// need finds a tool: node (with the packages of test/node), chromium (or what
+// CHROMIUM names), or another by its name. Without it the test is left out.
 func need(t testing.TB, tool string) string {
 	t.Helper()
 	switch tool {
@@ -59,7 +59,7 @@ func need(t testing.TB, tool string) string {
 		}
 	case "chromium":
 		if path := os.Getenv("CHROMIUM"); path != "" {
-			return path
+			tool = path
 		}
 	}
 	path, err := exec.LookPath(tool)
