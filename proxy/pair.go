@@ -283,23 +283,25 @@ func (p *pair) stalled(s side, now time.Time) {
 // other end that s is no more.
 func (p *pair) finish(cause string, s side, code int, reason string, now time.Time) {
 	p.tell(s, code, reason)
-	p.tell(s.other(), told(cause), "")
+	p.tell(s.other(), told(s.other(), cause), "")
 	p.decide(cause, code, reason, now.Add(closeGrace))
 }
 
-// told is the code that the other end gets. A client hears 1012 when the
-// backend's socket ended without a close, as it does when a backend stops or
-// crashes, so that it may come back soon; and 1011 when the backend is there but
-// does not work: silent, stuck or breaking the protocol. A backend hears 1001,
-// whatever befell the client.
-func told(cause string) int {
-	switch cause {
-	case "backend_gone":
+// told is the code that s hears when the other end is the cause. A client hears
+// 1012 when the backend's socket ended without a close, as it does when a backend
+// stops or crashes, so that it may come back soon; and 1011 when the backend is
+// there but does not work: silent, stuck or breaking the protocol. A backend hears
+// 1001, whatever befell the client. An end that waits for the answer to its own
+// close hears the same, never an answer in the other's name: it would take what it
+// sent before for delivered.
+func told(s side, cause string) int {
+	switch {
+	case s == backend:
+		return codeGoingAway
+	case cause == "backend_gone":
 		return codeRestarting
-	case "backend_timeout", "backend_stalled", "backend_violation":
-		return codeInternal
 	}
-	return codeGoingAway
+	return codeInternal
 }
 
 // shut decides the end of the pair for this program's own reasons.
@@ -309,15 +311,11 @@ func (p *pair) shut(code int, reason string, now time.Time) {
 	p.decide("drain", code, reason, now.Add(closeGrace))
 }
 
-// tell orders a close frame for s, if one can still reach it. An end that waits
-// for the answer to its own close gets its own code back.
+// tell orders a close frame for s, if one can still reach it.
 func (p *pair) tell(s side, code int, reason string) {
 	e := &p.ends[s]
 	if e.got || e.order != nil || p.ends[s.other()].done {
 		return
-	}
-	if e.sent {
-		code, reason = p.code, p.reason
 	}
 	e.order = closeFrame(code, reason, s == backend)
 }
@@ -343,7 +341,7 @@ func (p *pair) expire(s side, out *splice, now time.Time) {
 	if p.cause == "" {
 		p.decide(p.suspect, codeAbnormal, "", now)
 	}
-	p.tell(s.other(), told(p.cause), "")
+	p.tell(s.other(), told(s.other(), p.cause), "")
 	p.inject(s, out, now)
 	p.ends[s].done = true
 }

@@ -72,6 +72,9 @@ func (r *relay) cut() {
 	r.pair.cut()
 	r.until = now
 	r.wake()
+	for s := range r.flows {
+		r.flows[s].dst.SetWriteDeadline(now)
+	}
 }
 
 // wake makes both flows look at the pair again. The caller holds mu; so does
@@ -81,10 +84,22 @@ func (r *relay) wake() {
 		f := &r.flows[s]
 		f.armed = time.Unix(1, 0)
 		f.src.SetReadDeadline(f.armed)
-		if !r.pair.by.IsZero() {
-			f.dst.SetWriteDeadline(r.pair.by)
+		if limit := r.writeBy(); !limit.IsZero() {
+			f.dst.SetWriteDeadline(limit)
 		}
 	}
+}
+
+// writeBy is when whatever is being written is given up, once the pair's end is in
+// sight; zero: it is not. What the ends are told last may itself take closeGrace.
+func (r *relay) writeBy() time.Time {
+	switch {
+	case !r.until.IsZero():
+		return r.until
+	case !r.pair.by.IsZero():
+		return r.pair.by.Add(closeGrace)
+	}
+	return time.Time{}
 }
 
 // run is the life of one direction.
@@ -199,7 +214,7 @@ func (f *flow) patience(since time.Time) bool {
 	f.relay.mu.Lock()
 	defer f.relay.mu.Unlock()
 	limit := since.Add(f.relay.pair.stall)
-	if by := f.relay.pair.by; !by.IsZero() && by.Before(limit) {
+	if by := f.relay.writeBy(); !by.IsZero() && by.Before(limit) {
 		limit = by
 	}
 	if !time.Now().Before(limit) {

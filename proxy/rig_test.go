@@ -5,12 +5,10 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -225,7 +223,7 @@ func (p *peer) want(first byte, payload string) {
 // and then the end of the connection, which must not be a reset.
 func (p *peer) wantClose(code int) {
 	p.t.Helper()
-	for range 100 {
+	for range 1000 {
 		g, err := p.next()
 		if err != nil {
 			p.t.Fatalf("reading a frame: %v; want close %d", err, code)
@@ -238,7 +236,7 @@ func (p *peer) wantClose(code int) {
 		}
 		return
 	}
-	p.t.Fatalf("no close frame in 100; want close %d", code)
+	p.t.Fatalf("no close frame in 1000; want close %d", code)
 }
 
 // wantEnd reads to the end of the connection, which must not be a reset.
@@ -339,6 +337,3 @@ func (w *witness) has(event string) bool {
 	}
 	return false
 }
-
-var _ http.Handler = (*Raw)(nil)
-var errNone = errors.New("none")
