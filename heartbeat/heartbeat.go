@@ -77,6 +77,15 @@ func (p *Pulse) Seen(now time.Time) {
 // place, such as the other end's own ping. The peer's time to answer begins.
 func (p *Pulse) Sent(now time.Time) { p.sent = now }
 
+// Away says that for d the peer was not listened to, which is not its silence:
+// all that it owes is put off by as much.
+func (p *Pulse) Away(d time.Duration) {
+	p.seen = p.seen.Add(d)
+	if !p.sent.IsZero() {
+		p.sent = p.sent.Add(d)
+	}
+}
+
 // Probed reports whether a probe waits for an answer, and since when.
 func (p *Pulse) Probed() (since time.Time, yes bool) { return p.sent, !p.sent.IsZero() }
 

@@ -73,6 +73,21 @@ func TestLateVerdictProbesAgain(t *testing.T) {
 	wantNext(t, &p, 46*time.Second, Lost, 46*time.Second)
 }
 
+// Time in which nobody listened counts neither for nor against the peer.
+func TestAwayPutsOff(t *testing.T) {
+	p := Default().Start(start, 0)
+	p.Away(3 * time.Second)
+	wantNext(t, &p, 22*time.Second, None, 23*time.Second)
+	p.Sent(at(23 * time.Second))
+	p.Away(time.Millisecond)
+	wantNext(t, &p, 33*time.Second, None, 33*time.Second+time.Millisecond)
+	p.Seen(at(33 * time.Second))
+	p.Away(time.Second)
+	if _, probed := p.Probed(); probed {
+		t.Error("being away made a probe of nothing")
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for _, c := range []struct {
 		policy Policy

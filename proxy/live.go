@@ -49,11 +49,11 @@ func (l *Live) remove(r *relay) {
 
 // Drain asks every connection to close with the code and reason, spread evenly
 // over spread, and waits until all have ended or ctx is done; then it cuts the
-// rest and reports how many those were. Connections that open meanwhile are
-// asked at once. It is called once.
+// rest and reports how many those were. Connections that open meanwhile or later
+// are asked at once. It may be called again once it has returned.
 func (l *Live) Drain(ctx context.Context, spread time.Duration, code int, reason string) (cut int) {
 	all, idle := l.begin(code, reason)
-	l.ask(ctx, all, spread)
+	l.ask(ctx, all, spread, idle)
 	select {
 	case <-idle:
 		return 0
@@ -96,8 +96,8 @@ func (l *Live) list() []*relay {
 }
 
 // ask asks all to close, evenly spread, so that their clients do not come back
-// all at once.
-func (l *Live) ask(ctx context.Context, all []*relay, spread time.Duration) {
+// all at once. It stops early when nobody is left.
+func (l *Live) ask(ctx context.Context, all []*relay, spread time.Duration, idle <-chan struct{}) {
 	start := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -107,6 +107,8 @@ func (l *Live) ask(ctx context.Context, all []*relay, spread time.Duration) {
 			timer.Reset(wait)
 			select {
 			case <-timer.C:
+			case <-idle:
+				return
 			case <-ctx.Done():
 				return
 			}

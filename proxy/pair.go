@@ -38,6 +38,7 @@ type end struct {
 	order []byte
 	// frameBy is when the frame it is sending must be complete; zero: none is unfinished.
 	frameBy time.Time
+	frame   uint32    // which one that is, by walk.begun
 	pinged  time.Time // when our last ping went out; zero: it was answered, or none did
 	seq     uint32    // of that ping
 	ping    bool      // a ping of ours goes to it at the next boundary
@@ -45,8 +46,10 @@ type end struct {
 	sent    bool      // it sent a close frame
 	got     bool      // a close frame was sent to it
 	done    bool      // nothing more of what it sends is passed on
-	unread  bool      // we are not reading it, because the other end is slow
 	bytes   int64     // that it sent
+	// paused is since when it is not read, because the other end is slow; zero:
+	// it is read.
+	paused time.Time
 }
 
 // A pair is the state of one relayed connection and all its rules, without any
@@ -184,7 +187,8 @@ func (p *pair) clock(src *end, now time.Time) {
 	switch {
 	case src.walk.idle() || src.done:
 		src.frameBy = time.Time{}
-	case src.frameBy.IsZero():
+	case src.frameBy.IsZero() || src.frame != src.walk.begun:
+		src.frame = src.walk.begun
 		src.frameBy = now.Add(p.stall + time.Duration(src.walk.left/minRate)*time.Second)
 	}
 }
@@ -212,8 +216,9 @@ func (p *pair) tick(s side, now time.Time) []byte {
 // beat asks the heartbeat of the hop to s what is due.
 func (p *pair) beat(s side, now time.Time) {
 	e := &p.ends[s]
-	if e.unread {
-		e.pulse.Seen(now) // our choice, not its silence; limits.write_timeout judges
+	if !e.paused.IsZero() {
+		p.resume(s, now) // our choice, not its silence; limits.write_timeout judges
+		p.pause(s, now)
 	}
 	switch action, _ := e.pulse.Next(now); action {
 	case heartbeat.Probe:
@@ -239,12 +244,20 @@ func (p *pair) due(s side, now time.Time) time.Time {
 	return at
 }
 
-// resumed says that s is read again after a pause that began at since.
-func (p *pair) resumed(s side, since, now time.Time) {
+// pause says that s is not read from now on, until resume. None of that time
+// counts against it.
+func (p *pair) pause(s side, now time.Time) { p.ends[s].paused = now }
+
+func (p *pair) resume(s side, now time.Time) {
 	e := &p.ends[s]
-	e.pulse.Seen(now)
+	if e.paused.IsZero() {
+		return
+	}
+	away := now.Sub(e.paused)
+	e.paused = time.Time{}
+	e.pulse.Away(away)
 	if !e.frameBy.IsZero() {
-		e.frameBy = e.frameBy.Add(now.Sub(since))
+		e.frameBy = e.frameBy.Add(away)
 	}
 }
 

@@ -40,12 +40,13 @@ func newRelay(p *pair, front, back net.Conn) *relay {
 	return r
 }
 
-// greet writes the answer to the client's handshake before start. If it cannot
+// greet writes the answer to the client's handshake, before start. If it cannot
 // be written the relay finds the same and ends.
 func (r *relay) greet(head []byte) {
-	f := &r.flows[backend]
-	f.dst.SetWriteDeadline(time.Now().Add(r.pair.stall))
-	f.dst.Write(head)
+	for s := range r.flows {
+		r.flows[s].dst.SetWriteDeadline(time.Now().Add(r.pair.stall)) // write depends on there being one
+	}
+	r.flows[backend].dst.Write(head)
 }
 
 // start begins to relay. early are bytes that came from the backend with its
@@ -124,7 +125,7 @@ func (f *flow) pass(b []byte, err error) bool {
 	late := isTimeout(err)
 	out := f.step(b, err, late, now)
 	if len(out) > 0 {
-		f.wrote(f.write(out, now), now)
+		f.wrote(f.write(out, now))
 	}
 	return err == nil || late
 }
@@ -147,7 +148,9 @@ func (f *flow) step(b []byte, err error, late bool, now time.Time) []byte {
 	case err != nil:
 		out = append(out, p.gone(f.side, now)...)
 	}
-	p.ends[f.side].unread = len(out) > 0
+	if len(out) > 0 {
+		p.pause(f.side, now)
+	}
 	if r.seen != nil && len(b) > 0 {
 		r.seen(f.side, len(b), p.ends[f.side].walk.messages-messages)
 	}
@@ -163,15 +166,14 @@ func (f *flow) noted(was stage) {
 	}
 }
 
-// wrote takes the outcome of a write that began at since into account.
-func (f *flow) wrote(err error, since time.Time) {
+// wrote takes the outcome of a write into account.
+func (f *flow) wrote(err error) {
 	r, p := f.relay, f.relay.pair
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was := p.stage()
-	p.ends[f.side].unread = false
-	p.resumed(f.side, since, now)
+	p.resume(f.side, now)
 	if err != nil {
 		if errors.Is(err, errStalled) {
 			p.stalled(f.side.other(), now)

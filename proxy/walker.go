@@ -84,8 +84,9 @@ type walker struct {
 	held      []byte // the beginning of a frame, not passed on
 	flood     flood
 	fragments int32
-	final     bool // the current data frame ends its message
-	open      bool // a fragmented message is unfinished
+	begun     uint32 // frames whose header was judged; it may wrap
+	final     bool   // the current data frame ends its message
+	open      bool   // a fragmented message is unfinished
 }
 
 // boundary reports whether all that was passed on ends with a frame.
@@ -186,6 +187,7 @@ func (w *walker) begin(h []byte, now time.Time) *fault {
 	if err := w.judgement(h); err != nil {
 		return err
 	}
+	w.begun++
 	fin, op, n := h[0]&0x80 != 0, h[0]&0xf, payloadSize(h)
 	if empty := n == 0 && (!fin || op == opContinuation); op&0x8 != 0 || empty {
 		if !w.flood.spend(now) {

@@ -63,7 +63,7 @@ func opsAddress(c config.Config) (network, address string, err error) {
 		return "", "", fmt.Errorf("ops.listen: %q has no fixed port to ask", c.Ops.Listen)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
+		host = "127.0.0.1" // an image from scratch has no hosts file
 	}
 	return "tcp", net.JoinHostPort(host, port), nil
 }
