@@ -277,8 +277,8 @@ func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id string, releas
 		h.log().Info("connection ended", rl.pair.summary(h.Route, id, time.Since(start))...)
 	}
 	o.Opened()
+	h.Live.add(rl) // before the client can know of it: a drain must not miss it
 	rl.greet(switched(a.Header))
-	h.Live.add(rl)
 	rl.start(early)
 }
 

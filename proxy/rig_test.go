@@ -44,6 +44,7 @@ type setup struct {
 	beat       heartbeat.Policy
 	limits     Limits
 	extensions string // offered and accepted
+	live       *Live  // shared with others; nil: its own
 }
 
 // connect opens one connection through a Raw with the relay under test.
@@ -54,7 +55,10 @@ func connect(t *testing.T, s setup) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{live: &Live{}, log: &syncBuffer{}, seen: &witness{}}
+	if s.live == nil {
+		s.live = &Live{}
+	}
+	w := &wire{live: s.live, log: &syncBuffer{}, seen: &witness{}}
 	raw := &Raw{
 		Route: "/", Backend: b, Guard: &access.Guard{}, Heartbeat: s.beat, Limits: s.limits, Live: w.live,
 		Observer: w.seen, Log: slog.New(slog.NewJSONHandler(w.log, nil)),
