@@ -16,7 +16,17 @@ func NewLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	if format == "text" || format != "json" && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, o))
 	}
+	o.ReplaceAttr = inSeconds
 	return slog.New(slog.NewJSONHandler(w, o))
+}
+
+// inSeconds writes durations in JSON as seconds, the base unit that the metrics
+// use too, and not as slog's bare nanoseconds.
+func inSeconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	}
+	return a
 }
 
 func isTerminal(w io.Writer) bool {
