@@ -110,19 +110,53 @@ func (b *Backend) dial(ctx context.Context) (net.Conn, error) {
 }
 
 // target is the request target for a client's, in the form in which it came.
-func (b *Backend) target(escapedPath, rawQuery string, forceQuery bool) string {
-	path := escapedPath
-	if b.Replaces() {
-		rest := strings.TrimPrefix(path, b.prefix)
-		path = strings.TrimSuffix(b.path, "/") + rest
-		if rest == "" {
-			path = b.path
-		}
-	}
-	if rawQuery != "" || forceQuery {
-		path += "?" + rawQuery
+func (b *Backend) target(u *url.URL) string {
+	path := b.pathFor(u)
+	if u.RawQuery != "" || u.ForceQuery {
+		path += "?" + u.RawQuery
 	}
 	return path
+}
+
+// pathFor is the path of a client's request, escaped, as the backend gets it.
+func (b *Backend) pathFor(u *url.URL) string {
+	path := EscapedPath(u)
+	if !b.Replaces() {
+		return path
+	}
+	rest, ok := strings.CutPrefix(path, b.prefix)
+	if !ok || rest != "" && rest[0] != '/' {
+		rest = strings.TrimPrefix(u.EscapedPath(), b.prefix) // what a route was found by
+	}
+	if rest == "" {
+		return b.path
+	}
+	return strings.TrimSuffix(b.path, "/") + rest
+}
+
+// EscapedPath is u's path as the client wrote it, but that each byte which may
+// stand in no path (RFC 3986 §3.3) is escaped. The method of url.URL writes the
+// whole path anew where there is one, and so makes a slash of a %2f beside it.
+func EscapedPath(u *url.URL) string {
+	if path := u.EscapedPath(); u.RawPath == "" || path == u.RawPath {
+		return path
+	}
+	var b strings.Builder
+	for _, c := range []byte(u.RawPath) {
+		if mayStandInPath(c) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// mayStandInPath holds the percent sign too, which a parsed path has in escapes
+// only, and brackets, which net/url lets pass.
+func mayStandInPath(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		strings.IndexByte("-._~!$&'()*+,;=:@/%[]", c) >= 0
 }
 
 // Check dials the backend and hangs up: for readiness.
@@ -144,10 +178,21 @@ const (
 	idleTimeout = 60 * time.Second
 )
 
+// dialLimit is the key of how long dialling may take for a request: a deadline
+// of its context would bound the answer too.
+type dialLimit struct{}
+
 // newTransport is how pass-through reaches b. It asks for no compression, so
 // that bodies pass as they are, and follows nothing.
 func newTransport(b *Backend) *http.Transport {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return b.dial(ctx) }
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if limit, ok := ctx.Value(dialLimit{}).(time.Duration); ok {
+			var cancel func()
+			ctx, cancel = context.WithTimeout(ctx, limit)
+			defer cancel()
+		}
+		return b.dial(ctx)
+	}
 	return &http.Transport{
 		DialContext:            dial,
 		DialTLSContext:         dial,

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -51,6 +52,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &pacedBody{ReadCloser: r.Body, rc: rc, start: time.Now(), grace: limits.WriteTimeout}
 	}
+	r = r.WithContext(context.WithValue(r.Context(), dialLimit{}, limits.DialTimeout))
 	h.proxy.ServeHTTP(&pacedWriter{ResponseWriter: w, rc: rc, limit: limits.WriteTimeout}, r)
 }
 
@@ -79,7 +81,7 @@ func (h *HTTP) rewrite(p *httputil.ProxyRequest) {
 	if h.Backend.Secure() {
 		out.URL.Scheme = "https"
 	}
-	path := h.Backend.target(in.URL.EscapedPath(), "", false)
+	path := h.Backend.pathFor(in.URL)
 	if plain, err := url.PathUnescape(path); err == nil {
 		out.URL.Path, out.URL.RawPath = plain, path
 	}

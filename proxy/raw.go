@@ -177,7 +177,7 @@ func (h *Raw) ask(ctx context.Context, r *http.Request, header http.Header) (*an
 	a := &answer{conn: conn, head: &io.LimitedReader{R: conn, N: maxAnswerHead}}
 	a.buf = readers.Get().(*bufio.Reader)
 	a.buf.Reset(a.head)
-	target := h.Backend.target(r.URL.EscapedPath(), r.URL.RawQuery, r.URL.ForceQuery)
+	target := h.Backend.target(r.URL)
 	if a.Response, err = exchange(a, r, target, header); err == nil && !stop() {
 		err = context.Cause(ctx)
 	}
