@@ -1,0 +1,121 @@
+package proxy
+
+import "time"
+
+// How a pair ends: why, what each end is told, and by when it is over.
+
+// gone says that the socket of s has ended: nothing more comes from it, and
+// nothing reaches it. It returns what goes to the other end.
+func (p *pair) gone(s side, now time.Time) []byte {
+	src := &p.ends[s]
+	p.finish(s.String()+"_gone", s, codeAbnormal, "", now)
+	var out splice
+	p.inject(s, &out, now)
+	src.done = true
+	p.unreachable(s)
+	return out.run
+}
+
+// lost says that writing to s failed. What s sent before, perhaps a close frame,
+// may still wait to be read, and goes its way; but not for ever.
+func (p *pair) lost(s side, now time.Time) {
+	p.unreachable(s)
+	p.suspect = s.String() + "_gone"
+	p.hurry(now.Add(closeGrace))
+}
+
+// unreachable says that nothing more can be written to s.
+func (p *pair) unreachable(s side) {
+	p.ends[s].order, p.ends[s].ping = nil, false
+	p.ends[s.other()].done = true
+}
+
+// stalled says that s takes nothing, or does not finish a frame.
+func (p *pair) stalled(s side, now time.Time) {
+	p.finish(s.String()+"_stalled", s, codePolicy, "too slow", now)
+}
+
+// finish decides the end of the pair over s: s is told the code and reason, the
+// other end that s is no more.
+func (p *pair) finish(cause string, s side, code int, reason string, now time.Time) {
+	p.tell(s, code, reason)
+	p.tell(s.other(), told(s.other(), cause), "")
+	p.decide(cause, code, reason, now.Add(closeGrace))
+}
+
+// told is the code that s hears when the other end is the cause. A client hears
+// 1012 when the backend's socket ended without a close, as it does when a backend
+// stops or crashes, so that it may come back soon; and 1011 when the backend is
+// there but does not work: silent, stuck or breaking the protocol. A backend hears
+// 1001, whatever befell the client. An end that waits for the answer to its own
+// close hears the same, never an answer in the other's name: it would take what it
+// sent before for delivered.
+func told(s side, cause string) int {
+	switch {
+	case s == backend:
+		return codeGoingAway
+	case cause == "backend_gone":
+		return codeRestarting
+	}
+	return codeInternal
+}
+
+// shut decides the end of the pair for this program's own reasons.
+func (p *pair) shut(code int, reason string, now time.Time) {
+	p.tell(client, code, reason)
+	p.tell(backend, code, reason)
+	p.decide("drain", code, reason, now.Add(closeGrace))
+}
+
+// tell orders a close frame for s, if one can still reach it.
+func (p *pair) tell(s side, code int, reason string) {
+	e := &p.ends[s]
+	if e.got || e.order != nil || p.ends[s.other()].done {
+		return
+	}
+	e.order = closeFrame(code, reason, s == backend)
+}
+
+// decide records why the pair ends, the first time, and by when it must be over.
+func (p *pair) decide(cause string, code int, reason string, by time.Time) {
+	if p.cause == "" {
+		p.cause, p.code, p.reason = cause, code, reason
+	}
+	p.hurry(by)
+}
+
+// hurry brings forward the time by which the pair must be over.
+func (p *pair) hurry(by time.Time) {
+	if p.by.IsZero() || by.Before(p.by) {
+		p.by = by
+	}
+}
+
+// expire gives up on a frame of s that does not end, or an answer from it that
+// does not come. The other end still hears of it where a close frame fits.
+func (p *pair) expire(s side, out *splice, now time.Time) {
+	if p.cause == "" {
+		p.decide(p.suspect, codeAbnormal, "", now)
+	}
+	p.tell(s.other(), told(s.other(), p.cause), "")
+	p.inject(s, out, now)
+	p.ends[s].done = true
+}
+
+// cut gives up on everything at once.
+func (p *pair) cut() { p.ends[client].done, p.ends[backend].done = true, true }
+
+// over reports whether nothing more is to be written to either end.
+func (p *pair) over() bool { return p.ends[client].done && p.ends[backend].done }
+
+// A stage is how near a pair is to its end; drivers compare it to know when the
+// other direction must look again.
+type stage struct {
+	by    time.Time
+	over  bool
+	order [2]bool
+}
+
+func (p *pair) stage() stage {
+	return stage{p.by, p.over(), [2]bool{p.ends[client].order != nil, p.ends[backend].order != nil}}
+}
