@@ -237,10 +237,7 @@ func (f *flow) rearm() bool {
 	now := time.Now()
 	at := p.due(f.side, now)
 	if p.over() {
-		if !f.shut {
-			f.shut = true
-			f.dst.closeWrite()
-		}
+		f.hangUp()
 		if r.until.IsZero() {
 			r.until = now.Add(closeGrace)
 		}
@@ -256,6 +253,20 @@ func (f *flow) rearm() bool {
 	return true
 }
 
+// hangUp tells dst that no more will come, once the pair is over. The caller
+// holds the relay's lock. After a proper closing handshake a backend, being the
+// server, may end the connection first (RFC 6455 §7.1.1): whoever does keeps its
+// port busy for a minute, and the ports towards one backend are few.
+func (f *flow) hangUp() {
+	p := f.relay.pair
+	proper := p.ends[backend].sent && p.ends[backend].got
+	if f.shut || !p.over() || f.side == client && proper {
+		return
+	}
+	f.shut = true
+	f.dst.closeWrite()
+}
+
 // leave ends the flow. One that ends before the other has already shut dst down
 // or could not reach it.
 func (f *flow) leave() {
@@ -263,10 +274,7 @@ func (f *flow) leave() {
 	r.mu.Lock()
 	r.left--
 	last := r.left == 0
-	if r.pair.over() && !f.shut {
-		f.shut = true
-		f.dst.closeWrite()
-	}
+	f.hangUp()
 	r.mu.Unlock()
 	if last {
 		f.src.Close()

@@ -36,6 +36,25 @@ func TestRelayEchoes(t *testing.T) {
 	}
 }
 
+// After a closing handshake the client is hung up on, as by any server; the
+// backend may hang up itself, and is hung up on if it does not.
+func TestBackendHangsUpFirst(t *testing.T) {
+	w := connect(t, setup{})
+	w.client.send(w.client.frame(0x88, "\x03\xe8"))
+	w.backend.want(0x88, "\x03\xe8")
+	w.backend.send(w.backend.frame(0x88, "\x03\xe8"))
+	w.client.want(0x88, "\x03\xe8")
+	start := time.Now()
+	w.client.wantEnd()
+	if d := time.Since(start); d > closeGrace/2 {
+		t.Errorf("the client was hung up on after %v", d)
+	}
+	w.backend.wantEnd()
+	if d := time.Since(start); d < closeGrace/2 {
+		t.Errorf("the backend was hung up on after %v; want %v", d, closeGrace)
+	}
+}
+
 // A socket that ends without a close: the other end is told, by the documented
 // rule, once it has all that was sent before.
 func TestSocketsThatEndWithoutAClose(t *testing.T) {
