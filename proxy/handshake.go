@@ -107,9 +107,22 @@ func upgradeHeader(r *http.Request, c access.Client, id string) http.Header {
 		h.Set("Sec-Websocket-Protocol", strings.Join(protocols, ", "))
 	}
 	c.SetForwarded(h)
+	dropSession(h)
 	h.Set(SessionHeader, id)
 	return h
 }
+
+// dropSession removes a stranger's SessionHeader, in every spelling that CGI and
+// its heirs take for it.
+func dropSession(h http.Header) {
+	for name := range h {
+		if len(name) == len(SessionHeader) && strings.EqualFold(hyphens.Replace(name), SessionHeader) {
+			delete(h, name)
+		}
+	}
+}
+
+var hyphens = strings.NewReplacer("_", "-", ".", "-")
 
 // offeredProtocols are the subprotocols offered to the backend.
 func offeredProtocols(h http.Header) []string {

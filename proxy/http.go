@@ -90,7 +90,7 @@ func (h *HTTP) rewrite(p *httputil.ProxyRequest) {
 	for _, name := range hopByHop {
 		out.Header.Del(name)
 	}
-	out.Header.Del(SessionHeader)
+	dropSession(out.Header)
 	h.Proxies.Client(in).SetForwarded(out.Header)
 	if _, sent := in.Header["User-Agent"]; !sent {
 		out.Header.Set("User-Agent", "") // or net/http would send its own

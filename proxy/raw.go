@@ -119,7 +119,7 @@ func (h *Raw) open(w http.ResponseWriter, r *http.Request, c access.Client, rele
 func (h *Raw) fail(w http.ResponseWriter, r *http.Request, err error, took time.Duration) {
 	if r.Context().Err() != nil {
 		h.observer().Dialed("canceled", took)
-		return // the client has gone; there is nobody to tell
+		panic(http.ErrAbortHandler) // nobody is left to tell; returning would say 200
 	}
 	name, status := outcome(err)
 	h.observer().Dialed(name, took)
@@ -136,12 +136,21 @@ func (h *Raw) decline(w http.ResponseWriter, a *answer) {
 	for key, values := range a.Header {
 		w.Header()[key] = values
 	}
+	leaveType(w.Header())
 	a.head.N = maxRefusal
 	a.conn.SetReadDeadline(time.Now().Add(h.limits().WriteTimeout))
 	w.WriteHeader(a.StatusCode)
 	n, err := io.Copy(w, io.LimitReader(a.Body, maxRefusal))
 	if err != nil || n == maxRefusal {
 		panic(http.ErrAbortHandler) // the only way to say that the body is not whole
+	}
+}
+
+// leaveType keeps net/http from guessing a type where the backend named none: a
+// guess overrides nosniff, and what was text is a page.
+func leaveType(h http.Header) {
+	if _, named := h["Content-Type"]; !named {
+		h["Content-Type"] = nil
 	}
 }
 
