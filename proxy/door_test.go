@@ -135,6 +135,7 @@ func newDoor(t *testing.T, u Upstream, prefix string) *door {
 	d.plain = &HTTP{Route: prefix, Backend: b, Log: log}
 	front := httptest.NewUnstartedServer(d)
 	front.Config.MaxHeaderBytes = 32 << 10
+	front.Config.DisableGeneralOptionsHandler = true
 	front.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	front.Start()
 	d.addr = front.Listener.Addr().String()

@@ -16,8 +16,8 @@ import (
 )
 
 // HTTP passes a route's plain HTTP requests through to the backend, streaming
-// both ways. Upgrades to anything at all, CONNECT and absolute request targets
-// are refused with 400. The Origin check does not apply: these requests are the
+// both ways. Upgrades to anything at all and request targets that are no path are
+// refused with 400, and CONNECT with 405. The Origin check does not apply: these requests are the
 // backend's own affair, as they would be without us. Its fields are not to be
 // changed once it has served.
 type HTTP struct {
@@ -34,9 +34,13 @@ type HTTP struct {
 // ServeHTTP passes one request through.
 func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case r.Method == http.MethodConnect, r.URL.IsAbs() || r.URL.Host != "", !strings.HasPrefix(r.RequestURI, "/"):
-		// The body of a CONNECT, read as requests by the next parser, would be
-		// requests that nobody checked.
+	case r.Method == http.MethodConnect:
+		// Its body, read as requests by the next parser, would be requests that
+		// nobody checked.
+		w.Header().Set("Connection", "close")
+		http.Error(w, "CONNECT is not served here", http.StatusMethodNotAllowed)
+		return
+	case r.URL.IsAbs() || r.URL.Host != "", !strings.HasPrefix(r.RequestURI, "/"):
 		w.Header().Set("Connection", "close")
 		http.Error(w, "the request target must be a path", http.StatusBadRequest)
 		return

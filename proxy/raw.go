@@ -212,7 +212,10 @@ func exchange(a *answer, r *http.Request, target string, header http.Header) (*h
 		if err != nil {
 			return nil, fmt.Errorf("reading backend's answer to handshake: %w", err)
 		}
-		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+		switch code := res.StatusCode; {
+		case code < 100: // net/http reads 099
+			return nil, fmt.Errorf("reading backend's answer to handshake: status %q", res.Status)
+		case code >= 200 || code == http.StatusSwitchingProtocols:
 			return res, nil
 		}
 	}
