@@ -3,7 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -17,9 +17,15 @@ import (
 
 // HTTP passes a route's plain HTTP requests through to the backend, streaming
 // both ways. Upgrades to anything at all and request targets that are no path are
-// refused with 400, and CONNECT with 405. The Origin check does not apply: these requests are the
-// backend's own affair, as they would be without us. Its fields are not to be
-// changed once it has served.
+// refused with 400, and CONNECT with 405. The Origin check does not apply: these
+// requests are the backend's own affair, as they would be without us. Its fields
+// are not to be changed once it has served.
+//
+// Limits.DialTimeout bounds the dial only, since an answer may be long in coming.
+// Limits.WriteTimeout ends an answer that its client does not take, and a request
+// whose body comes slower than 1 KiB/s after a start of that long (408). Trailers
+// of requests are dropped (RFC 9110 §6.5.1): a backend that reads them as headers
+// would believe a stranger's X-Forwarded-For.
 type HTTP struct {
 	Route   string
 	Backend *Backend
@@ -33,48 +39,65 @@ type HTTP struct {
 
 // ServeHTTP passes one request through.
 func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case r.Method == http.MethodConnect:
-		// Its body, read as requests by the next parser, would be requests that
-		// nobody checked.
+	if bad := checkPlain(r); bad != nil {
 		w.Header().Set("Connection", "close")
-		http.Error(w, "CONNECT is not served here", http.StatusMethodNotAllowed)
-		return
-	case r.URL.IsAbs() || r.URL.Host != "", !strings.HasPrefix(r.RequestURI, "/"):
-		w.Header().Set("Connection", "close")
-		http.Error(w, "the request target must be a path", http.StatusBadRequest)
-		return
-	case r.Header.Get("Upgrade") != "":
-		// ReverseProxy would forward it, and make a tunnel of a 101 to h2c.
-		w.Header().Set("Connection", "close")
-		http.Error(w, "only upgrades to websocket are served here", http.StatusBadRequest)
+		http.Error(w, bad.text, bad.status)
 		return
 	}
 	h.once.Do(h.build)
 	limits := h.Limits.orDefault()
 	rc := http.NewResponseController(w)
+	ctx := context.WithValue(r.Context(), dialLimit{}, limits.DialTimeout)
+	body := &pacedBody{ReadCloser: r.Body, rc: rc, start: time.Now(), grace: limits.WriteTimeout}
+	r = r.WithContext(context.WithValue(ctx, theBody{}, body))
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &pacedBody{ReadCloser: r.Body, rc: rc, start: time.Now(), grace: limits.WriteTimeout}
+		// Or net/http would eat of the body once the answer begins.
+		_ = rc.EnableFullDuplex() // fails only where it is so anyway
+		r.Body = body
 	}
-	r = r.WithContext(context.WithValue(r.Context(), dialLimit{}, limits.DialTimeout))
-	h.proxy.ServeHTTP(&pacedWriter{ResponseWriter: w, rc: rc, limit: limits.WriteTimeout}, r)
+	paced := &pacedWriter{ResponseWriter: w, rc: rc, limit: limits.WriteTimeout}
+	h.proxy.ServeHTTP(paced, r)
+	paced.renew() // net/http has the end of the answer still to write
+}
+
+// checkPlain is what is wrong with a request that is to be passed through.
+func checkPlain(r *http.Request) *refusal {
+	_, upgrade := r.Header["Upgrade"]
+	switch {
+	case r.Method == http.MethodConnect:
+		// Its body, read as requests by the next parser, would be requests that
+		// nobody checked.
+		return &refusal{http.StatusMethodNotAllowed, "CONNECT is not served here"}
+	case r.URL.IsAbs() || r.URL.Host != "" || !strings.HasPrefix(r.RequestURI, "/"):
+		return &refusal{http.StatusBadRequest, "the request target must be a path"}
+	case upgrade:
+		// ReverseProxy would forward it, and make a tunnel of a 101 to h2c.
+		return &refusal{http.StatusBadRequest, "only upgrades to websocket are served here"}
+	}
+	return nil
 }
 
 func (h *HTTP) build() {
 	h.proxy = &httputil.ReverseProxy{
-		Rewrite:       h.rewrite,
-		Transport:     h.Backend.transport,
-		FlushInterval: -1,
-		ErrorLog:      slog.NewLogLogger(h.log().Handler(), slog.LevelDebug),
-		ErrorHandler:  h.fail,
-		BufferPool:    buffers{},
-		ModifyResponse: func(res *http.Response) error {
-			if res.StatusCode == http.StatusSwitchingProtocols {
-				return errors.New("backend switched protocols unasked")
-			}
-			return nil
-		},
+		Rewrite:        h.rewrite,
+		Transport:      h.Backend.transport,
+		FlushInterval:  -1,
+		ErrorLog:       slog.NewLogLogger(h.log().Handler(), slog.LevelDebug),
+		ErrorHandler:   h.fail,
+		BufferPool:     buffers{},
+		ModifyResponse: checkAnswer,
 	}
+}
+
+// checkAnswer refuses what would be a tunnel, or a panic of net/http.
+func checkAnswer(res *http.Response) error {
+	switch {
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		return errors.New("backend switched protocols unasked")
+	case res.StatusCode < 100:
+		return fmt.Errorf("backend answered with status %q", res.Status)
+	}
+	return nil
 }
 
 // rewrite makes the client's request the backend's. ReverseProxy has stripped
@@ -91,6 +114,7 @@ func (h *HTTP) rewrite(p *httputil.ProxyRequest) {
 	}
 	out.URL.RawQuery, out.URL.ForceQuery = in.URL.RawQuery, in.URL.ForceQuery
 	out.Host = in.Host
+	out.Trailer = nil
 	for _, name := range hopByHop {
 		out.Header.Del(name)
 	}
@@ -104,11 +128,13 @@ func (h *HTTP) rewrite(p *httputil.ProxyRequest) {
 // fail answers for a backend that did not.
 func (h *HTTP) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
+		// net/http takes the end of the body's time for the client's leaving.
+		if b, ok := r.Context().Value(theBody{}).(*pacedBody); ok && b.late() {
+			w.Header().Set("Connection", "close")
+			http.Error(w, "the request body came too slowly", http.StatusRequestTimeout)
+			return
+		}
 		panic(http.ErrAbortHandler) // the client has gone; there is nobody to tell
-	}
-	if isTimeout(err) && errors.Is(err, errSlowBody) {
-		http.Error(w, "the request body came too slowly", http.StatusRequestTimeout)
-		return
 	}
 	_, status := outcome(err)
 	h.log().Warn("backend cannot be reached", "route", h.Route, "err", err)
@@ -121,48 +147,6 @@ func (h *HTTP) log() *slog.Logger {
 	}
 	return slog.Default()
 }
-
-var errSlowBody = errors.New("request body came too slowly")
-
-// A pacedBody ends a request whose body comes slower than minRate, after grace:
-// whoever sends a byte now and then would hold two connections for ever.
-type pacedBody struct {
-	io.ReadCloser
-	rc    *http.ResponseController
-	start time.Time
-	grace time.Duration
-	read  int64
-}
-
-func (b *pacedBody) Read(p []byte) (int, error) {
-	// Fails only where the server cannot do it; then its own limits hold.
-	b.rc.SetReadDeadline(b.start.Add(b.grace + time.Duration(b.read/minRate)*time.Second))
-	n, err := b.ReadCloser.Read(p)
-	b.read += int64(n)
-	switch {
-	case err == nil:
-	case isTimeout(err):
-		err = errors.Join(errSlowBody, err)
-	default:
-		b.rc.SetReadDeadline(time.Time{})
-	}
-	return n, err
-}
-
-// A pacedWriter ends an answer that its client does not take.
-type pacedWriter struct {
-	http.ResponseWriter
-	rc    *http.ResponseController
-	limit time.Duration
-}
-
-func (w *pacedWriter) Write(p []byte) (int, error) {
-	w.rc.SetWriteDeadline(time.Now().Add(w.limit))
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap is for http.ResponseController.
-func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Buffers lends the relay's buffers to ReverseProxy.
 type buffers struct{}
