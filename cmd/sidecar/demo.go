@@ -42,7 +42,7 @@ func (p program) demo(args []string) int {
 		return p.demoOnce(s)
 	}
 	fmt.Fprintf(p.out, "open http://%s in a browser; stop with Ctrl-C\n", pageAddress(s, *listen))
-	return p.attend(s, func() {})
+	return p.attend(s)
 }
 
 // backend serves the demo's backend on a free port until stop.
@@ -80,7 +80,7 @@ func (p program) demoOnce(s *server.Server) int {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	ended := make(chan int, 1)
-	go func() { ended <- p.attend(s, func() {}) }()
+	go func() { ended <- p.attend(s) }()
 	passed := make(chan bool, 1)
 	go func() { passed <- demo.Once(ctx, p.out, "http://"+s.Addrs()[0].String()) }()
 	select {

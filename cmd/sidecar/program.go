@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -26,7 +25,6 @@ const (
 type program struct {
 	env      []string
 	out, err io.Writer
-	signals  <-chan os.Signal
 }
 
 // A command is what follows the program's name.

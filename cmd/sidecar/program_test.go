@@ -20,7 +20,7 @@ func try(t *testing.T, env []string, args ...string) (code int, out, err string)
 	t.Helper()
 	t.Chdir(t.TempDir())
 	var o, e bytes.Buffer
-	p := program{env: env, out: &o, err: &e, signals: make(chan os.Signal)}
+	p := program{env: env, out: &o, err: &e}
 	code = p.run(args)
 	return code, o.String(), e.String()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -24,6 +25,13 @@ func (p program) serve(args []string) int {
 		fmt.Fprint(p.err, howToStart)
 		return exitUsage
 	}
+	// SIGHUP kills by default, so it is taken before anybody knows that this runs.
+	hangups := make(chan os.Signal, 1) // one that waits stands for all that came
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer func() {
+		signal.Stop(hangups)
+		close(hangups)
+	}()
 	src, c, done, code := p.load("run", args)
 	if done {
 		return code
@@ -32,7 +40,17 @@ func (p program) serve(args []string) int {
 	if err != nil {
 		return p.failed(err)
 	}
-	return p.attend(s, func() { reload(s, src) })
+	go reloads(s, src, hangups)
+	return p.attend(s)
+}
+
+// reloads reloads at each of hangups until they are closed. Nobody waits for it:
+// a file on a dead file system, or a pipe that nobody writes to, must keep no
+// signal from ending the program.
+func reloads(s *server.Server, src config.Source, hangups <-chan os.Signal) {
+	for range hangups {
+		reload(s, src)
+	}
 }
 
 // configured reports whether anything at all says what to do.
@@ -41,8 +59,12 @@ func (p program) configured() bool {
 	return err == nil || slices.ContainsFunc(p.env, func(e string) bool { return strings.HasPrefix(e, "SIDECAR_") })
 }
 
-// attend runs s and obeys signals until it has ended.
-func (p program) attend(s *server.Server, hangup func()) int {
+// attend runs s until it has ended. SIGTERM and SIGINT drain it, and the second
+// ends it at once. Before this they kill, as by default: nothing is served yet.
+func (p program) attend(s *server.Server) int {
+	signals := make(chan os.Signal, 2) // a drain and its end
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	ended := make(chan error, 1)
@@ -51,15 +73,11 @@ func (p program) attend(s *server.Server, hangup func()) int {
 		select {
 		case err := <-ended:
 			return p.code(err)
-		case sig := <-p.signals:
-			switch {
-			case sig == syscall.SIGHUP:
-				hangup()
-			case ctx.Err() == nil:
-				stop()
-			default:
+		case <-signals:
+			if ctx.Err() != nil {
 				return p.abandon(s, ended)
 			}
+			stop()
 		}
 	}
 }

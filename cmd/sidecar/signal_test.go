@@ -232,6 +232,28 @@ func (p *process) want(body string) {
 	}
 }
 
+// A reload that cannot end must not keep the program from ending.
+func TestAReloadThatHangsHoldsNothingUp(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "one") }))
+	t.Cleanup(app.Close)
+	file := write(t, settings(app.URL))
+	p := serve(t, file)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		p.signal(syscall.SIGHUP)
+		p.want("one")
+	}
+	p.signal(syscall.SIGTERM)
+	if code, took := p.exit(); code != exitOK || took > 2*time.Second {
+		t.Errorf("exit code %d after %v; want 0, soon", code, took)
+	}
+}
+
 func TestAnAddressInUseIsAFailure(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
