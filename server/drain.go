@@ -29,6 +29,7 @@ func (s *Server) drain() error {
 	s.log.Info("stopping", "delay", d.Delay, "for", d.For, "connections", s.live.Len())
 	wait(s.life, d.Delay)
 
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(s.life, d.For)
 	defer cancel()
 	connections, requests := s.empty(ctx, d.For*8/10)
@@ -37,7 +38,7 @@ func (s *Server) drain() error {
 		s.log.Info("stopped")
 		return nil
 	}
-	s.log.Warn("stopped, but had to cut", "connections", connections, "requests", requests, "after", d.For)
+	s.log.Warn("stopped, but had to cut", "connections", connections, "requests", requests, "after", time.Since(start))
 	return fmt.Errorf("%w: %d connections and %d requests were cut (drain.for)", ErrDrain, connections, requests)
 }
 
@@ -85,7 +86,7 @@ func (s *Server) stop() {
 	case <-time.After(lastWait):
 		s.log.Warn("some requests did not notice their end")
 	}
-	s.inForce.Load().release()
+	s.inForce.Load().closeBackends()
 }
 
 // active is the connections with a request under way, from its whole head to the
