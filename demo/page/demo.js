@@ -76,7 +76,6 @@ class Panel {
       b.disabled = !act;
       b.onclick = act ? () => Promise.resolve(act(this.input.value)).catch((e) => this.say(e.message, true)) : null;
     }
-    if (this.input) this.input.disabled = this.buttons.every((b) => b.disabled);
   }
 
   // say adds a line to the log, and forgets the oldest.
@@ -155,9 +154,10 @@ const button = document.getElementById('run-all');
 const summary = document.getElementById('summary');
 const progress = document.getElementById('progress');
 
-// runAll runs one panel after the other, and leaves none live.
+// runAll runs one panel after the other, and leaves none live. The button is not
+// disabled meanwhile: that would take the focus from whoever uses the keyboard.
 async function runAll() {
-  button.disabled = true;
+  button.setAttribute('aria-disabled', 'true');
   summary.removeAttribute('data-status');
   const results = [];
   for (const panel of shown) {
@@ -169,12 +169,12 @@ async function runAll() {
   const failed = results.filter((r) => r.status !== 'ok').length;
   summary.textContent = `${results.length - failed} passed, ${failed} failed`;
   summary.dataset.status = failed ? 'failed' : 'ok';
-  button.disabled = false;
+  button.removeAttribute('aria-disabled');
   return { passed: results.length - failed, failed, panels: results };
 }
 
 window.demoRun = () => (window.demoResults = runAll());
-button.addEventListener('click', window.demoRun);
+button.addEventListener('click', () => { if (!button.hasAttribute('aria-disabled')) window.demoRun(); });
 document.getElementById('way').textContent = `browser → ${location.host} → backend`;
 document.getElementById('panels').append(...shown.map((p) => p.node));
 if (new URLSearchParams(location.search).has('run')) window.demoRun();

@@ -13,7 +13,7 @@ export const panels = [
   {
     id: 'echo',
     title: 'Raw WebSocket',
-    about: 'Text and binary messages go to the backend and come back, with the time that took; then 100 at once.',
+    about: 'Text and binary messages go to the backend and come back, with the time that took; then 100 at once. Start it to send your own.',
     text: 'Hello, backend',
     actions: [{ name: 'text', label: 'Send text' }, { name: 'bytes', label: 'Send bytes' }, { name: 'burst', label: 'Burst of 100' }],
     run: echo,
@@ -27,7 +27,7 @@ export const panels = [
   {
     id: 'chat',
     title: 'Chat',
-    about: 'Two members of one room, each with a connection of its own, both on this page.',
+    about: 'Two members of one room, each with a connection of its own, both on this page. Start it to speak for them.',
     text: 'Nice to meet you',
     actions: [{ name: 'ann', label: 'Say as Ann' }, { name: 'ben', label: 'Say as Ben' }],
     run: chat,
@@ -117,6 +117,7 @@ async function chat(t) {
   await heard(t, ben, names[0], 'hello, Ben');
   ben.send('hello, Ann');
   await heard(t, ann, names[1], 'hello, Ann');
+  await hear(ben, names[1]); // the room tells its speaker too; once in the log is enough
   t.pass('both heard each other');
   t.act({ ann: (s) => ann.send(s), ben: (s) => ben.send(s) });
   // From here on Ben does the listening for both.
@@ -134,12 +135,16 @@ async function enter(t, name) {
 }
 
 async function heard(t, wire, name, text) {
+  const got = await hear(wire, name);
+  want(`what ${name} said`, got, text);
+  t.log(`${name}: ${got}`);
+}
+
+// hear is the next text of a member; others may be in the room.
+async function hear(wire, name) {
   for (;;) {
     const e = JSON.parse(await wire.next());
-    if (e.type !== 'message' || e.name !== name) continue;
-    want(`what ${name} said`, e.text, text);
-    t.log(`${name}: ${e.text}`);
-    return;
+    if (e.type === 'message' && e.name === name) return e.text;
   }
 }
 
