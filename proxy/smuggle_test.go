@@ -319,3 +319,80 @@ func TestAccessRefusesBeforeTheBackend(t *testing.T) {
 		})
 	}
 }
+
+func TestHandshakeRateIsLimited(t *testing.T) {
+	d, rec := doorTo(t, says("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"))
+	d.limiter.Set(access.Limits{HandshakesPerSecond: 1})
+	var last *http.Response
+	for range 30 {
+		if _, last = d.ask(handshakeRequest("")); last.StatusCode != 403 {
+			break
+		}
+	}
+	wantStatus(t, last, http.StatusTooManyRequests)
+	wantHeader(t, last.Header, "Retry-After", "1")
+	if body := bodyOf(t, last); !strings.Contains(body, "(limits.handshakes_per_second)") {
+		t.Errorf("body = %q; want it to name limits.handshakes_per_second", body)
+	}
+	if n := len(rec.list()); n < 10 || n > 20 {
+		t.Errorf("backend saw %d handshakes; want about the burst of 10", n)
+	}
+}
+
+// Whatever framing a plain request hides another in, the backend sees what
+// net/http made of it: one request for each that was checked.
+func TestPlainRequestsKeepTheirFraming(t *testing.T) {
+	const hidden = "GET /admin HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"
+	for name, c := range map[string]struct{ request, sent string }{
+		"length and chunked": {
+			"POST /one HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(hidden), hidden),
+			"\r\nTransfer-Encoding: chunked\r\n",
+		},
+		"Connection names the length": {
+			fmt.Sprintf("POST /one HTTP/1.1\r\nHost: a\r\nConnection: Content-Length, close\r\nContent-Length: %d\r\n\r\n%s", len(hidden), hidden),
+			fmt.Sprintf("\r\nContent-Length: %d\r\n", len(hidden)),
+		},
+		"Connection names the encoding": {
+			"POST /one HTTP/1.1\r\nHost: a\r\nConnection: Transfer-Encoding, close\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(hidden), hidden),
+			"\r\nTransfer-Encoding: chunked\r\n",
+		},
+		"bare LF": {
+			fmt.Sprintf("POST /one HTTP/1.1\nHost: a\nConnection: close\nContent-Length: %d\n\n%s", len(hidden), hidden),
+			fmt.Sprintf("\r\nContent-Length: %d\r\n", len(hidden)),
+		},
+		"GET with a body": {
+			fmt.Sprintf("GET /one HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(hidden), hidden),
+			fmt.Sprintf("\r\nContent-Length: %d\r\n", len(hidden)),
+		},
+		"chunk extension": {
+			"POST /one HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x;a=b\r\n%s\r\n0\r\n\r\n", len(hidden), hidden),
+			"\r\nTransfer-Encoding: chunked\r\n",
+		},
+	} {
+		d, rec := doorTo(t, func(v *visit) {
+			r := headersOf(t, v.head) // its framing as a strict reader sees it
+			switch {
+			case strings.Contains(v.head, "\r\nTransfer-Encoding: chunked\r\n"):
+				for line := ""; line != "0\r\n"; {
+					line, _ = v.r.ReadString('\n')
+				}
+				v.r.ReadString('\n')
+			default:
+				io.CopyN(io.Discard, v.r, r.ContentLength)
+			}
+			v.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		})
+		_, res := d.ask(c.request)
+		wantStatus(t, res, 200)
+		got := d.ended(rec)
+		if !strings.HasPrefix(got, "POST /one HTTP/1.1\r\n") && !strings.HasPrefix(got, "GET /one HTTP/1.1\r\n") || !strings.Contains(got, c.sent) {
+			t.Errorf("%s: backend got %q; want /one with %q", name, got, c.sent)
+		}
+		if strings.Contains(got, "Content-Length") && strings.Contains(got, "chunked") {
+			t.Errorf("%s: backend got %q; want one framing", name, got)
+		}
+		if _, tail, found := strings.Cut(got, hidden); !found || strings.Trim(tail, "0\r\n") != "" {
+			t.Errorf("%s: backend got %q; want the hidden request as the end of the body", name, got)
+		}
+	}
+}
