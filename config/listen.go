@@ -24,6 +24,17 @@ func (l *loader) checkListen() {
 			l.report(key, quote(s)+" is given twice")
 		}
 	}
+	l.checkOpsListen()
+}
+
+func (l *loader) checkOpsListen() {
+	c := &l.config
+	if c.Ops.Off() {
+		return
+	}
+	if text := listenFault(c.Ops.Listen); text != "" {
+		l.report("ops.listen", quote(c.Ops.Listen)+" "+text+"; off is for none")
+	}
 	if at := c.Ops.Listen; slices.Contains(c.Listen, at) && !strings.HasSuffix(at, ":0") {
 		l.report("ops.listen", quote(at)+" is where clients come in too; give it a port of its own")
 	}

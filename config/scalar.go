@@ -73,10 +73,12 @@ func setInt(v reflect.Value, f field, text string) error {
 	}
 	off := f.tag.Get("off")
 	if off != "" && text == "off" {
-		text = off
+		return setInt(v, field{}, off)
 	}
 	i, err := strconv.ParseInt(text, 10, 32)
 	switch {
+	case off != "" && strings.HasPrefix(text, "-"):
+		return errors.New("must not be negative; write off for no bound")
 	case errors.Is(err, strconv.ErrRange):
 		return fmt.Errorf("is too large; at most %d", math.MaxInt32)
 	case err != nil && off != "":

@@ -65,7 +65,7 @@ func TestSchemaAcceptsWhatLoads(t *testing.T) {
 // hands to one.
 var unseen = []string{
 	"alias-cycle", "colon", "control", "duplicate-key", "empty", "grammar-first-line", "latin1", "merge-key",
-	"origins", "proxies", "proxy-protocol", "root-tag", "syntax", "tab", "tag", "tls", "two-documents", "unknown-anchor",
+	"ops", "ops-off", "ops-port", "ops-word", "origins", "proxies", "proxy-protocol", "root-tag", "syntax", "tab", "tag", "tls", "two-documents", "unknown-anchor",
 	"upstream-none", "variables",
 }
 
@@ -96,7 +96,7 @@ func TestSchemaOfEachKind(t *testing.T) {
 	for _, text := range []string{
 		"{upstream: 'ws://a', x: 1}", "{heartbeat: {interval: fast}}", "{heartbeat: {interval: 10}}", "{limits: {message: 1XB}}",
 		"{limits: {connections: -1}}", "{limits: {connections: many}}", "{proxy_protocol: maybe}", "{log: {level: loud}}",
-		"{tls: {mode: acme}}", "{protocols: [resume]}", "{session: {ttl: 60s}}", "{limits: {body: 1MB}}", "{upstream: 'ftp://a'}",
+		"{tls: {mode: acme}}", "{protocols: [resume]}", "{session: {ttl: 60s}}", "{limits: {body: 1MB}}", "{upstream: {url: 'ws://a', subprotocol: a}}", "{upstream: 'ftp://a'}",
 		"{routes: [{path: /a}]}", "{routes: [{path: a, upstream: 'ws://a'}]}", "{routes: [{upstream: 'ws://a', limits: {header_timeout: 1s}}]}",
 		"{routes: [{upstream: 'ws://a', listen: ':1'}]}", "{routes: {}}", "{protocols: []}", "{origins: []}",
 	} {
@@ -106,6 +106,9 @@ func TestSchemaOfEachKind(t *testing.T) {
 		}
 		if err := s.Validate(v); err == nil {
 			t.Errorf("%s passes", text)
+		}
+		if !strings.HasPrefix(text, "{upstream") {
+			text = strings.Replace(text, "{", "{upstream: 'ws://a', ", 1)
 		}
 		if _, err := Parse("x", []byte(text)); err == nil {
 			t.Errorf("%s loads", text)

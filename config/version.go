@@ -32,7 +32,7 @@ func (l *loader) checkProtocols(list []string, path string) {
 
 // plannedKeys are sections and keys that nothing obeys in this version. Who sets
 // one would believe that it does something.
-var plannedKeys = []string{"session", "resume", "engineio", "socketio", "sockjs", "limits.body"}
+var plannedKeys = []string{"session", "resume", "engineio", "socketio", "sockjs", "limits.body", "upstream.subprotocol"}
 
 // planned reports whether key, "routes[i]." left out, is or is in one of plannedKeys.
 func planned(key string) bool {
