@@ -18,9 +18,12 @@ type slots struct {
 	log    *slog.Logger
 	paused func() // told of each wait
 
-	mu   sync.Mutex
-	full bool // an episode of waiting goes on, and was logged
+	mu     sync.Mutex
+	logged time.Time // when a wait was last logged
 }
+
+// logEvery is the least time between two log lines about waits.
+const logEvery = time.Minute
 
 func newSlots(n int, log *slog.Logger, paused func()) *slots {
 	s := &slots{free: make(chan struct{}, n), closed: make(chan struct{}, 1), log: log, paused: paused}
@@ -34,31 +37,27 @@ func newSlots(n int, log *slog.Logger, paused func()) *slots {
 // stands in accept.
 func (s *slots) open() int { return cap(s.free) - len(s.free) }
 
-// wait counts a wait and logs the first of an episode. One line for each wait
+// wait counts a wait and logs the first in each logEvery. One line for each wait
 // would let strangers fill the disk.
 func (s *slots) wait(why string) {
 	s.paused()
 	s.mu.Lock()
-	first := !s.full
-	s.full = true
+	due := s.logged.IsZero() || time.Since(s.logged) >= logEvery
+	if due {
+		s.logged = time.Now()
+	}
 	s.mu.Unlock()
-	if first {
+	if due {
 		s.log.Warn("accepting no more clients until some leave", "why", why, "client_sockets", s.open(), "most", cap(s.free))
 	}
 }
 
-// release gives a socket's token back. An episode ends when a twentieth is
-// free, so that clients who come and go at the bound do not begin a new one each.
+// release gives a socket's token back.
 func (s *slots) release() {
 	s.free <- struct{}{}
 	select {
 	case s.closed <- struct{}{}:
 	default:
-	}
-	if len(s.free) > cap(s.free)/20 {
-		s.mu.Lock()
-		s.full = false
-		s.mu.Unlock()
 	}
 }
 

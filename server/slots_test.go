@@ -137,7 +137,7 @@ func TestClosingTwiceFreesOneSlot(t *testing.T) {
 	})
 }
 
-func TestOneLineAnEpisode(t *testing.T) {
+func TestOneLineAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lt := newLimitTest(40)
 		go lt.serve()
@@ -145,7 +145,7 @@ func TestOneLineAnEpisode(t *testing.T) {
 			lt.pipes.dial()
 		}
 		synctest.Wait()
-		for range 10 { // churn at the bound: waits, but still one episode
+		for range 10 { // churn at the bound: waits, but no more lines
 			_ = (<-lt.accepted).Close()
 			synctest.Wait()
 		}
@@ -155,15 +155,19 @@ func TestOneLineAnEpisode(t *testing.T) {
 		if got := strings.Count(lt.log.String(), "\n"); got != 1 {
 			t.Errorf("%d log lines; want 1:\n%s", got, lt.log.String())
 		}
-		for range 40 { // all leave, ten come in: the episode is over
+		for range 60 { // all leave and as many come: no bound is new
 			_ = (<-lt.accepted).Close()
-		}
-		for range 60 {
 			lt.pipes.dial()
 		}
 		synctest.Wait()
+		if got := strings.Count(lt.log.String(), "\n"); got != 1 {
+			t.Errorf("%d log lines in one minute; want 1:\n%s", got, lt.log.String())
+		}
+		time.Sleep(logEvery)
+		_ = (<-lt.accepted).Close()
+		synctest.Wait()
 		if got := strings.Count(lt.log.String(), "\n"); got != 2 {
-			t.Errorf("%d log lines after a second episode; want 2:\n%s", got, lt.log.String())
+			t.Errorf("%d log lines after a minute; want 2:\n%s", got, lt.log.String())
 		}
 		lt.stop(t)
 	})
