@@ -151,6 +151,8 @@ func hostFault(h string) string {
 		return "must have no dot at its end; hosts are compared without"
 	case strings.Contains(h, "://") || strings.ContainsAny(h, "/ \t@?#"):
 		return "must be a host name alone, such as chat.example.com"
+	case strings.ContainsFunc(h, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "must be in ASCII, as clients send it; write the name as xn--…"
 	case net.ParseIP(strings.Trim(h, "[]")) == nil && strings.Contains(h, ":"):
 		return "must have no port; hosts are compared without"
 	}

@@ -66,6 +66,9 @@ func (p program) run(args []string) int {
 	if slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
 		return p.help(nil)
 	}
+	if slices.Contains([]string{"-version", "--version"}, args[0]) {
+		return p.version(args[1:])
+	}
 	if strings.HasPrefix(args[0], "-") {
 		return p.serve(args)
 	}

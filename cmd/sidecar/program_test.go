@@ -66,6 +66,8 @@ func TestCommands(t *testing.T) {
 		{"config of flags over variables", "config --upstream ws://a:2", []string{"SIDECAR_UPSTREAM=ws://a:1", "SIDECAR_DRAIN_FOR=7s"}, 0, "ws://a:2", ""},
 		{"schema", "schema", nil, 0, `"$schema"`, ""},
 		{"version", "version", nil, 0, "sidecar ", ""},
+		{"--version", "--version", nil, 0, "sidecar ", ""},
+		{"--version --json", "--version --json", nil, 0, `{"version":`, ""},
 		{"health without ops", "health --upstream ws://a:1 --ops.listen off", nil, 2, "", "ops.listen is off"},
 		{"health without a port", "health --upstream ws://a:1 --ops.listen 127.0.0.1:0", nil, 2, "", "no fixed port"},
 		{"demo at a bad address", "demo --listen nonsense", nil, 2, "", "listen"},

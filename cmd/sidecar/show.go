@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"strings"
 
 	"sidecar/config"
 	"sidecar/server"
@@ -61,10 +62,13 @@ func (p program) version(args []string) int {
 		}
 		return exitOK
 	}
-	changed := ""
-	if v.Modified {
-		changed = " with changes"
+	words := []string{"sidecar", v.Version}
+	if v.Revision != "" {
+		words = append(words, v.Revision)
 	}
-	fmt.Fprintf(p.out, "sidecar %s %s%s (%s, %s/%s)\n", v.Version, v.Revision, changed, v.Go, runtime.GOOS, runtime.GOARCH)
+	if v.Modified {
+		words = append(words, "with changes")
+	}
+	fmt.Fprintf(p.out, "%s (%s, %s/%s)\n", strings.Join(words, " "), v.Go, runtime.GOOS, runtime.GOARCH)
 	return exitOK
 }
