@@ -1,0 +1,141 @@
+package test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// operations is docs/operations.md from the heading to the next.
+func operations(t *testing.T, heading string) string {
+	t.Helper()
+	b, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(b), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("docs/operations.md has no part %q", heading)
+	}
+	part, _, _ := strings.Cut(rest, "\n## ")
+	return part
+}
+
+var code = regexp.MustCompile("`([^`]+)`")
+
+// cells is what stands as code in the nth column of the tables in text, sorted.
+func cells(text string, n int) []string {
+	found := map[string]bool{}
+	for line := range strings.Lines(text) {
+		if columns := strings.Split(line, "|"); strings.HasPrefix(line, "|") && len(columns) > n {
+			for _, m := range code.FindAllStringSubmatch(columns[n], -1) {
+				found[m[1]] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// Every metric of ours is in the table with its labels and their values, and
+// nothing else is.
+func TestMetricsAreThoseOfTheTable(t *testing.T) {
+	t.Parallel()
+	r, p := newProgramRig(t, "")
+	k := r.open(t, "s", 0)
+	k.exchange(t, 1, 10)
+	text := ask(t, p.ops, "GET /metrics HTTP/1.1")
+	var names []string
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (sidecar_\w+) `).FindAllStringSubmatch(text, -1) {
+		names = append(names, m[1])
+	}
+	slices.Sort(names)
+	table := operations(t, "Metrics")
+	if got := cells(table, 1); !slices.Equal(got, names) || len(names) < 10 {
+		t.Errorf("the table has %v;\nthe program %v", got, names)
+	}
+	rows := rowsOf(table)
+	ends := append(cells(operations(t, "How connections end"), 1), "client_close", "backend_close")
+	for _, m := range regexp.MustCompile(`(?m)^(sidecar_\w+?)(?:_bucket|_sum|_count)?\{(.*)\} `).FindAllStringSubmatch(text, -1) {
+		for _, l := range regexp.MustCompile(`(\w+)="([^"]*)"`).FindAllStringSubmatch(m[2], -1) {
+			checkLabel(t, rows, ends, m[1], l[1], l[2])
+		}
+	}
+}
+
+// rowsOf is the table's rows by what their first column has as code.
+func rowsOf(table string) map[string]string {
+	rows := map[string]string{}
+	for line := range strings.Lines(table) {
+		if m := code.FindStringSubmatch(line); m != nil && strings.HasPrefix(line, "| `") {
+			rows[m[1]] = line
+		}
+	}
+	return rows
+}
+
+func checkLabel(t *testing.T, rows map[string]string, ends []string, metric, label, value string) {
+	t.Helper()
+	if label == "le" {
+		return // of histograms
+	}
+	row := rows[metric]
+	if !slices.Contains(cells(row, 2), label) {
+		t.Errorf("the row of %s does not have the label %q", metric, label)
+	}
+	switch label {
+	case "route", "version", "revision", "goversion": // not from a fixed set
+		return
+	case "cause":
+		if slices.Contains(ends, value) {
+			return
+		}
+	case "direction":
+		row = rows["sidecar_relayed_bytes_total"]
+	}
+	if !slices.Contains(cells(row, 3), value) {
+		t.Errorf("the row of %s does not have the value %q of %s", metric, value, label)
+	}
+}
+
+// The line of a connection's end has the fields of the table, no more and no fewer.
+func TestLogLineIsThatOfTheTable(t *testing.T) {
+	t.Parallel()
+	r, p := newProgramRig(t, "")
+	r.open(t, "s", 0).close()
+	line := map[string]any{}
+	if err := json.Unmarshal([]byte(p.log.line(t, `"msg":"connection ended"`)), &line); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"time", "level", "msg"} { // of every line
+		delete(line, name)
+	}
+	want := slices.Sorted(maps.Keys(line))
+	if got := cells(operations(t, "The log"), 1); !slices.Equal(got, want) {
+		t.Errorf("the table has %v; the program %v", got, want)
+	}
+}
+
+// The exit codes are those that the program itself tells of.
+func TestExitCodesAreThoseOfTheTable(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command(must(t, raced), "help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, told, _ := strings.Cut(string(out), "Exit codes:\n")
+	var got, want []string
+	for _, m := range regexp.MustCompile(`(?m)^    (\d)  `).FindAllStringSubmatch(told, -1) {
+		want = append(want, m[1])
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\| (\d) \|`).FindAllStringSubmatch(operations(t, "Exit codes"), -1) {
+		got = append(got, m[1])
+	}
+	if !slices.Equal(got, want) || len(want) == 0 {
+		t.Errorf("the table has %v; sidecar help %v", got, want)
+	}
+}
