@@ -2,7 +2,9 @@ package test
 
 import (
 	"encoding/json"
+	"io"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -46,9 +48,8 @@ func cells(text string, n int) []string {
 func TestMetricsAreThoseOfTheTable(t *testing.T) {
 	t.Parallel()
 	r, p := newProgramRig(t, "")
-	k := r.open(t, "s", 0)
-	k.exchange(t, 1, 10)
-	text := ask(t, p.ops, "GET /metrics HTTP/1.1")
+	r.open(t, "s", 0)
+	text := fetch(t, "http://"+p.ops+"/metrics")
 	var names []string
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (sidecar_\w+) `).FindAllStringSubmatch(text, -1) {
 		names = append(names, m[1])
@@ -65,6 +66,23 @@ func TestMetricsAreThoseOfTheTable(t *testing.T) {
 			checkLabel(t, rows, ends, m[1], l[1], l[2])
 		}
 	}
+}
+
+// fetch is a body, with the chunks that it came in put together.
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	c := http.Client{Timeout: patience}
+	defer c.CloseIdleConnections()
+	res, err := c.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s: status %d, %v", url, res.StatusCode, err)
+	}
+	return string(b)
 }
 
 // rowsOf is the table's rows by what their first column has as code.
