@@ -25,13 +25,10 @@ func (p program) serve(args []string) int {
 		fmt.Fprint(p.err, howToStart)
 		return exitUsage
 	}
-	// SIGHUP kills by default, so it is taken before anybody knows that this runs.
+	// SIGHUP kills by default, so it is taken before anybody knows that this runs,
+	// and until the process ends: one that comes late must not change the exit code.
 	hangups := make(chan os.Signal, 1) // one that waits stands for all that came
 	signal.Notify(hangups, syscall.SIGHUP)
-	defer func() {
-		signal.Stop(hangups)
-		close(hangups)
-	}()
 	src, c, done, code := p.load("run", args)
 	if done {
 		return code
@@ -40,16 +37,23 @@ func (p program) serve(args []string) int {
 	if err != nil {
 		return p.failed(err)
 	}
-	go reloads(s, src, hangups)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go reloads(ctx, s, src, hangups)
 	return p.attend(s)
 }
 
-// reloads reloads at each of hangups until they are closed. Nobody waits for it:
-// a file on a dead file system, or a pipe that nobody writes to, must keep no
+// reloads reloads at each of hangups until ctx is done. Nobody waits for it: a
+// file on a dead file system, or a pipe that nobody writes to, must keep no
 // signal from ending the program.
-func reloads(s *server.Server, src config.Source, hangups <-chan os.Signal) {
-	for range hangups {
-		reload(s, src)
+func reloads(ctx context.Context, s *server.Server, src config.Source, hangups <-chan os.Signal) {
+	for {
+		select {
+		case <-hangups:
+			reload(s, src)
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -61,10 +65,10 @@ func (p program) configured() bool {
 
 // attend runs s until it has ended. SIGTERM and SIGINT drain it, and the second
 // ends it at once. Before this they kill, as by default: nothing is served yet.
+// They are never given back: a late one must not take the exit code's place.
 func (p program) attend(s *server.Server) int {
 	signals := make(chan os.Signal, 2) // a drain and its end
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	ended := make(chan error, 1)
@@ -93,11 +97,14 @@ func (p program) code(err error) int {
 	return p.failed(err)
 }
 
-// abandon ends everything at once.
+// abandon ends everything at once. It fails unless everything had ended already.
 func (p program) abandon(s *server.Server, ended <-chan error) int {
 	s.Close()
 	select {
-	case <-ended:
+	case err := <-ended:
+		if err == nil {
+			return exitOK
+		}
 	case <-time.After(lastWait):
 	}
 	return exitFail

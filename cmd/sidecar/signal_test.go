@@ -232,6 +232,18 @@ func (p *process) want(body string) {
 	}
 }
 
+func TestLateSignalsDoNotChangeTheExitCode(t *testing.T) {
+	for _, late := range []os.Signal{syscall.SIGHUP, syscall.SIGTERM} {
+		p := serve(t, write(t, settings("ws://127.0.0.1:1")))
+		p.signal(syscall.SIGTERM)
+		for p.line(`"msg":"stopped"`); p.cmd.Process.Signal(late) == nil; {
+		}
+		if code, _ := p.exit(); code != exitOK {
+			t.Errorf("exit code %d with %v at the end; want 0", code, late)
+		}
+	}
+}
+
 // A reload that cannot end must not keep the program from ending.
 func TestAReloadThatHangsHoldsNothingUp(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "one") }))
