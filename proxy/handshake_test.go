@@ -39,7 +39,7 @@ func TestHandshakeReachesBackendAsItWas(t *testing.T) {
 		"Cookie: a=1; b=\"2\"\r\nCookie: c=3\r\nAuthorization: Bearer x.y\r\nOrigin: http://chat.example:8443\r\n"+
 			"Sec-WebSocket-Protocol: chat.v1, sidecar.none\r\nSec-WebSocket-Protocol: chat.v2,SIDECAR.resume.v1\r\n"+
 			"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-other\r\n"+
-			"Sec-WebSocket-Extensions: permessage-deflate\r\nX-Custom: \x80\xff\r\nUser-Agent: me\r\nTE: trailers\r\n"+
+			"Sec-WebSocket-Extensions: permessage-deflate\r\nX-Custom: \x80\xff\r\nUser-Agent: me\r\nExpect: 100-continue\r\nTE: trailers\r\n"+
 			"Keep-Alive: 3\r\nProxy-Authorization: Basic x\r\nX-Listed: 1\r\nConnection: X-Listed\r\n"+
 			"X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Proto: https\r\n"+
 			"X-Real-IP: 6.6.6.6\r\nX-Sidecar-Session: mine\r\nX_Sidecar_Session: mine\r\n"),

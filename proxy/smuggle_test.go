@@ -130,7 +130,7 @@ func TestNoTunnelWithoutTrueSwitch(t *testing.T) {
 	good := handshakeAnswer("")
 	accept := "Sec-WebSocket-Accept: " + acceptFor(testKey)
 	edit := func(from, to string) string { return strings.Replace(good, from, to, 1) }
-	offer := "Sec-WebSocket-Protocol: chat, talk\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
+	offer := "Sec-WebSocket-Protocol: chat, talk, sidecar.resume.v1\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
 	for _, c := range []struct {
 		name, answer string
 		status       int
@@ -158,7 +158,7 @@ func TestNoTunnelWithoutTrueSwitch(t *testing.T) {
 		{"status 099", "HTTP/1.1 099 What\r\n\r\n", 502},
 		{"header without colon", "HTTP/1.1 101 S\r\nGET /x HTTP/1.1\r\n\r\n", 502},
 		{"header name with LF", edit("Upgrade:", "X-A\n Upgrade:"), 502},
-		{"head of 1 MB", "HTTP/1.1 101 S\r\nX-A: " + strings.Repeat("a", 1<<20) + "\r\n\r\n", 502},
+		{"head of 1 MB", handshakeAnswer("X-A: " + strings.Repeat("a", 1<<20) + "\r\n"), 502},
 		{"endless interim answers", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 1000) + good, 502},
 		{"closed at once", "", 502},
 		{"cut in the head", good[:len(good)-2], 502},
