@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,30 @@ func TestDrainOfNobodyIsQuick(t *testing.T) {
 		t.Errorf("Run: %v; want nil", err)
 	}
 	closedIn(t, idle)
+}
+
+// A request that was read before its connection was cut may reach its handler
+// when all else has ended; it must not wait there for ever.
+func TestALateRequestIsAnswered(t *testing.T) {
+	_, s := drainTest(t, 0, time.Second)
+	s.stop()
+	if err := s.wait(3 * time.Second); err != nil {
+		t.Errorf("Run: %v; want nil", err)
+	}
+	answered := make(chan int, 1)
+	go func() {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", "/late", nil))
+		answered <- w.Code
+	}()
+	select {
+	case code := <-answered:
+		if code != http.StatusOK {
+			t.Errorf("got %d; want 200", code)
+		}
+	case <-time.After(patience):
+		t.Fatal("it waits")
+	}
 }
 
 func TestDelayTakesClientsWhileReadinessSaysNo(t *testing.T) {
