@@ -113,16 +113,12 @@ func (h *HTTP) rewrite(p *httputil.ProxyRequest) {
 		out.URL.Path, out.URL.RawPath = plain, path
 	}
 	out.URL.RawQuery, out.URL.ForceQuery = in.URL.RawQuery, in.URL.ForceQuery
-	out.Host = in.Host
 	out.Trailer = nil
 	for _, name := range hopByHop {
 		out.Header.Del(name)
 	}
 	dropSession(out.Header)
 	h.Proxies.Client(in).SetForwarded(out.Header)
-	if _, sent := in.Header["User-Agent"]; !sent {
-		out.Header.Set("User-Agent", "") // or net/http would send its own
-	}
 }
 
 // fail answers for a backend that did not.

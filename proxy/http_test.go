@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"strings"
 	"testing"
@@ -160,11 +161,13 @@ func TestBodiesAreNotHeldBack(t *testing.T) {
 	d.ended(rec)
 }
 
-// The end of an answer may come long after its last byte.
+// A backend may take its time, before its answer and within it.
 func TestAnswerThatPauses(t *testing.T) {
 	d, rec := doorTo(t, func(v *visit) {
+		<-time.After(300 * time.Millisecond)
 		v.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 		for range 2 {
+			<-time.After(300 * time.Millisecond)
 			v.say("4\r\ndata\r\n")
 			<-time.After(300 * time.Millisecond)
 		}
@@ -172,7 +175,7 @@ func TestAnswerThatPauses(t *testing.T) {
 		v.Close()
 	})
 	d.plain.Limits.WriteTimeout = 100 * time.Millisecond
-	p, res := d.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	p, res := d.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nup")
 	if got := bodyOf(t, res); got != "datadata" {
 		t.Errorf("body = %q; want datadata", got)
 	}
@@ -303,4 +306,33 @@ func TestAnswerCutShort(t *testing.T) {
 			t.Errorf("%s: the answer looks whole; want an error", name)
 		}
 	}
+}
+
+func TestPlainUpgradeIsRefused(t *testing.T) {
+	d, rec := doorTo(t, says("HTTP/1.1 101 S\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"))
+	front := httptest.NewServer(d.plain)
+	t.Cleanup(front.Close)
+	for _, up := range []string{"h2c", "websocket", "", "\r\nUpgrade: h2c"} {
+		p := dialPeer(t, front.Listener.Addr().String())
+		p.send([]byte("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: " + up + "\r\n\r\n"))
+		if res := p.answer(); res.StatusCode != 400 || !res.Close {
+			t.Errorf("upgrade to %q: %d, closes %v; want 400 and closed", up, res.StatusCode, res.Close)
+		}
+	}
+	if n := len(rec.list()); n > 0 {
+		t.Errorf("backend saw %d connections; want none", n)
+	}
+}
+
+// However soon the body follows the head.
+func TestNoTypeIsGuessed(t *testing.T) {
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paced := &pacedWriter{ResponseWriter: w, rc: http.NewResponseController(w), limit: time.Minute}
+		paced.WriteHeader(http.StatusOK)
+		io.WriteString(paced, "<html>")
+	}))
+	t.Cleanup(front.Close)
+	p := dialPeer(t, front.Listener.Addr().String())
+	p.send([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+	wantHeader(t, p.answer().Header, "Content-Type")
 }
