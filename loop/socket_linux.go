@@ -1,0 +1,213 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrWait is what Read and Write return when nothing can be done now: the
+// handler hears when it can, if the socket is watched for it.
+var ErrWait = errors.New("nothing can be done now")
+
+// ErrStopped is what Add returns once the loop was stopped.
+var ErrStopped = errors.New("the loop was stopped")
+
+// A Socket is a connected TCP or unix socket in a loop. Its methods may be called
+// only within a callback of its loop, or Do.
+type Socket struct {
+	loop    *Loop
+	handler Handler
+	fd      int32 // meaningful while loop is set
+	serial  uint32
+	watched Events
+}
+
+// Add takes the socket out of c and puts it into l as s, watched for ev. c is
+// closed, in any case; what it had buffered above the socket is lost. s must not
+// be in a loop. It may be called only within a callback or Do.
+func (l *Loop) Add(s *Socket, c net.Conn, h Handler, ev Events) error {
+	fd, err := take(c)
+	if err != nil {
+		return err
+	}
+	if l.stopped {
+		unix.Close(fd)
+		return ErrStopped
+	}
+	l.serial++
+	*s = Socket{loop: l, handler: h, fd: int32(fd), serial: l.serial}
+	for len(l.sockets) <= fd {
+		l.sockets = append(l.sockets, nil)
+	}
+	l.sockets[fd] = s
+	l.count++
+	if err := s.Watch(ev); err != nil {
+		s.Close()
+		return err
+	}
+	return nil
+}
+
+// take duplicates c's descriptor and closes c, which takes the socket out of Go's
+// poller but leaves it open.
+func take(c net.Conn) (fd int, err error) {
+	defer c.Close()
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("taking a socket: %T has none", c)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("taking a socket: %w", err)
+	}
+	var dup error
+	err = raw.Control(func(old uintptr) { fd, dup = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, dup); err != nil {
+		return -1, fmt.Errorf("taking a socket: %w", err)
+	}
+	return fd, nil
+}
+
+// Release takes s out of its loop and gives it back as a net.Conn.
+func (s *Socket) Release() (net.Conn, error) {
+	fd := int(s.fd)
+	s.remove()
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close() // FileConn duplicates it
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("giving a socket back: %w", err)
+	}
+	return c, nil
+}
+
+// Watch sets what s is watched for. Watched for nothing it is out of epoll, which
+// would report the peer's reset over and over, asked or not.
+func (s *Socket) Watch(ev Events) error {
+	if ev == s.watched {
+		return nil
+	}
+	e := unix.EpollEvent{Fd: s.fd, Pad: int32(s.serial)}
+	if ev&Readable != 0 {
+		e.Events |= unix.EPOLLIN | unix.EPOLLRDHUP
+	}
+	if ev&Writable != 0 {
+		e.Events |= unix.EPOLLOUT
+	}
+	op := unix.EPOLL_CTL_MOD
+	switch {
+	case s.watched == 0:
+		op = unix.EPOLL_CTL_ADD
+	case ev == 0:
+		op = unix.EPOLL_CTL_DEL
+	}
+	if err := s.loop.control(op, int(s.fd), &e); err != nil {
+		return fmt.Errorf("watching a socket: %w", err)
+	}
+	s.watched = ev
+	return nil
+}
+
+// Watched is what s is watched for.
+func (s *Socket) Watched() Events { return s.watched }
+
+// Open reports whether s is in a loop.
+func (s *Socket) Open() bool { return s.loop != nil }
+
+// Read reads what is there, ErrWait where there is nothing, io.EOF at the end.
+func (s *Socket) Read(b []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(s.fd), b)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return 0, ErrWait
+		case err != nil:
+			return 0, os.NewSyscallError("read", err)
+		case n == 0 && len(b) > 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+// Write writes as much of b as is taken now. n < len(b) without an error is
+// possible; ErrWait means n is 0.
+func (s *Socket) Write(b []byte) (int, error) {
+	for {
+		n, err := unix.SendmsgN(int(s.fd), b, nil, nil, unix.MSG_NOSIGNAL)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return 0, ErrWait
+		case err != nil:
+			return 0, os.NewSyscallError("write", err)
+		}
+		return n, nil
+	}
+}
+
+// CloseWrite says that no more will be written.
+func (s *Socket) CloseWrite() error {
+	return os.NewSyscallError("shutdown", unix.Shutdown(int(s.fd), unix.SHUT_WR))
+}
+
+// Close takes s out of its loop and closes it. It may be called again.
+func (s *Socket) Close() error {
+	if s.loop == nil {
+		return nil
+	}
+	fd := int(s.fd)
+	s.remove()
+	return os.NewSyscallError("close", unix.Close(fd))
+}
+
+// remove takes s out of its loop. From here on no callback of it runs: events
+// that were taken from epoll already find another serial number, or nobody.
+func (s *Socket) remove() {
+	s.Watch(0) // also where the descriptor lives on in another process or duplicate
+	s.loop.sockets[s.fd] = nil
+	s.loop.count--
+	s.loop = nil
+}
+
+// control calls epoll_ctl on l's descriptor.
+func (l *Loop) control(op, fd int, e *unix.EpollEvent) (err error) {
+	if c := l.raw.Control(func(ep uintptr) { err = unix.EpollCtl(int(ep), op, fd, e) }); c != nil {
+		return c
+	}
+	return err
+}
+
+// ticks is the tick that t is in.
+func (l *Loop) ticks(t time.Time) uint64 { return uint64(t.Sub(l.start) / tick) }
+
+// SetTimer sets t to expire at the time at, in place of any time that was set. It
+// may be called only within a callback or Do.
+func (l *Loop) SetTimer(t *Timer, at time.Time) {
+	l.wheel.remove(t)
+	ticks := uint64(max(0, at.Sub(l.start)+tick-1) / tick)
+	l.wheel.add(t, ticks)
+}
+
+// StopTimer unsets t; it need not be set.
+func (l *Loop) StopTimer(t *Timer) { l.wheel.remove(t) }
+
+// arm makes the loop wake in time for the next timer.
+func (l *Loop) arm() {
+	at, head := l.wheel.next()
+	if head == nil || l.stopped || l.armed != 0 && l.armed <= at {
+		return
+	}
+	l.armed = at
+	l.file.SetReadDeadline(l.start.Add(time.Duration(at) * tick))
+}
