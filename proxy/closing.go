@@ -108,6 +108,11 @@ func (p *pair) cut() { p.ends[client].done, p.ends[backend].done = true, true }
 // over reports whether nothing more is to be written to either end.
 func (p *pair) over() bool { return p.ends[client].done && p.ends[backend].done }
 
+// proper reports whether the backend had its closing handshake. Then, being the
+// server, it may end the connection first (RFC 6455 §7.1.1): whoever does keeps its
+// port busy for a minute, and the ports towards one backend are few.
+func (p *pair) proper() bool { return p.ends[backend].sent && p.ends[backend].got }
+
 // A stage is how near a pair is to its end; drivers compare it to know when the
 // other direction must look again.
 type stage struct {

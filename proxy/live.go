@@ -10,7 +10,7 @@ import (
 // the routes that its connections came by.
 type Live struct {
 	mu     sync.Mutex
-	relays map[*relay]struct{}
+	relays map[relayed]struct{}
 	idle   chan struct{} // set while somebody waits for the set to be empty
 	// draining is set once Drain has begun: what opens then is told at once.
 	draining bool
@@ -25,19 +25,26 @@ func (l *Live) Len() int {
 	return len(l.relays)
 }
 
-func (l *Live) add(r *relay) {
+// A relayed is one connection, whatever moves its bytes.
+type relayed interface {
+	start(early []byte)               // early are bytes that came with the backend's handshake
+	shutdown(code int, reason string) // asks both ends to close
+	cut()                             // ends it at once
+}
+
+// add takes r in, and reports whether r is to be shut down at once. l cannot do
+// it, for a relay has locks of its own and calls remove under them.
+func (l *Live) add(r relayed) (draining bool, code int, reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.relays == nil {
-		l.relays = make(map[*relay]struct{})
+		l.relays = make(map[relayed]struct{})
 	}
 	l.relays[r] = struct{}{}
-	if l.draining {
-		r.shutdown(l.code, l.reason)
-	}
+	return l.draining, l.code, l.reason
 }
 
-func (l *Live) remove(r *relay) {
+func (l *Live) remove(r relayed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.relays, r)
@@ -69,7 +76,7 @@ func (l *Live) Drain(ctx context.Context, spread time.Duration, code int, reason
 
 // begin marks l as draining, and returns who is in it and what is closed once
 // nobody is.
-func (l *Live) begin(code int, reason string) (all []*relay, idle chan struct{}) {
+func (l *Live) begin(code int, reason string) (all []relayed, idle chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.draining, l.code, l.reason = true, code, reason
@@ -85,10 +92,10 @@ func (l *Live) begin(code int, reason string) (all []*relay, idle chan struct{})
 	return all, idle
 }
 
-func (l *Live) list() []*relay {
+func (l *Live) list() []relayed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := make([]*relay, 0, len(l.relays))
+	all := make([]relayed, 0, len(l.relays))
 	for r := range l.relays {
 		all = append(all, r)
 	}
@@ -97,7 +104,7 @@ func (l *Live) list() []*relay {
 
 // ask asks all to close, evenly spread, so that their clients do not come back
 // all at once. It stops early when nobody is left.
-func (l *Live) ask(ctx context.Context, all []*relay, spread time.Duration, idle <-chan struct{}) {
+func (l *Live) ask(ctx context.Context, all []relayed, spread time.Duration, idle <-chan struct{}) {
 	start := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()

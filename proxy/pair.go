@@ -69,7 +69,14 @@ type pair struct {
 	suspect string
 	by      time.Time     // when the pair must be over; zero: no end is in sight
 	rtt     time.Duration // the last one measured towards the client
-	answer  func(side, time.Duration)
+	report  reporter
+}
+
+// A reporter is told what a pair sees. Its methods must not block.
+type reporter interface {
+	answered(s side, rtt time.Duration)
+	relayed(s side, bytes, messages int)
+	ended(p *pair) // by whatever moved the bytes, once; it may block
 }
 
 func newPair(now time.Time, beat heartbeat.Policy, l Limits, ext extensions, mark [8]byte) *pair {
@@ -86,7 +93,8 @@ func newPair(now time.Time, beat heartbeat.Policy, l Limits, ext extensions, mar
 func (p *pair) take(s side, b []byte, now time.Time) []byte {
 	src := &p.ends[s]
 	src.pulse.Seen(now)
-	src.bytes += int64(len(b))
+	size, messages := len(b), src.walk.messages
+	src.bytes += int64(size)
 	var out splice
 	for {
 		p.inject(s, &out, now)
@@ -109,6 +117,7 @@ func (p *pair) take(s side, b []byte, now time.Time) []byte {
 		}
 	}
 	p.clock(src, now)
+	p.report.relayed(s, size, int(src.walk.messages-messages))
 	return out.run
 }
 
@@ -174,9 +183,7 @@ func (p *pair) ours(s side, payload []byte, now time.Time) bool {
 		if s == client {
 			p.rtt = rtt
 		}
-		if p.answer != nil {
-			p.answer(s, rtt)
-		}
+		p.report.answered(s, rtt)
 	}
 	return true
 }

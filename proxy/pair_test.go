@@ -23,11 +23,23 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, now: time.Now()}
 	policy := heartbeat.Policy{Interval: 20 * time.Second, Timeout: 10 * time.Second}
 	b.pair = newPair(b.now, policy, DefaultLimits(), extensions{}, mark)
+	b.report = &hearsay{}
 	for s := range b.ends {
 		b.ends[s].pulse = policy.Start(b.now, 0) // without jitter
 	}
 	return b
 }
+
+// Hearsay keeps what a test wants of a pair's reports.
+type hearsay struct{ rtt *time.Duration }
+
+func (h *hearsay) answered(_ side, rtt time.Duration) {
+	if h.rtt != nil {
+		*h.rtt = rtt
+	}
+}
+func (h *hearsay) relayed(side, int, int) {}
+func (h *hearsay) ended(*pair)            {}
 
 func (b *bench) wait(d time.Duration) { b.now = b.now.Add(d) }
 
@@ -58,7 +70,7 @@ func TestPairProbesBothHopsAndSwallowsAnswers(t *testing.T) {
 	for _, s := range []side{client, backend} {
 		b := newBench(t)
 		var rtt time.Duration
-		b.answer = func(_ side, d time.Duration) { rtt = d }
+		b.report = &hearsay{&rtt}
 		b.wait(20 * time.Second)
 		pong := b.wantPing(b.to(s), s)
 		b.wait(30 * time.Millisecond)

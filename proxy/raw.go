@@ -17,6 +17,7 @@ import (
 
 	"sidecar/access"
 	"sidecar/heartbeat"
+	"sidecar/loop"
 )
 
 // maxAnswerHead and maxRefusal bound the head of a backend's answer, and the
@@ -35,8 +36,11 @@ type Raw struct {
 	Heartbeat heartbeat.Policy // zero: none
 	Limits    Limits           // zero fields mean the defaults
 	Live      *Live
-	Observer  Observer     // nil: nobody
-	Log       *slog.Logger // nil: slog.Default()
+	// Loops relay what is in clear on both sides, where there are any. Nil: two
+	// goroutines relay each connection.
+	Loops    *loop.Group
+	Observer Observer     // nil: nobody
+	Log      *slog.Logger // nil: slog.Default()
 }
 
 // ServeHTTP serves one handshake. It returns once the relay has begun, which
@@ -278,20 +282,60 @@ func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id string, releas
 	var mark [8]byte
 	rand.Read(mark[:]) // never fails (crypto/rand)
 	start := time.Now()
-	rl := newRelay(newPair(start, h.Heartbeat, h.limits(), ext, mark), front, a.conn)
-	o := h.observer()
-	rl.pair.answer = func(s side, rtt time.Duration) { o.Answered(s.String(), rtt) }
-	rl.seen = func(s side, bytes int, messages int64) { o.Relayed(s == client, bytes, int(messages)) }
-	rl.ended = func() {
-		release()
-		h.Live.remove(rl)
-		o.Closed(rl.pair.cause, time.Since(start))
-		h.log().Info("connection ended", rl.pair.summary(h.Route, id, time.Since(start))...)
+	v := &ledger{raw: h, id: id, start: start, release: release}
+	p := newPair(start, h.Heartbeat, h.limits(), ext, mark)
+	p.report = v
+	v.relay = h.mover(p, front, a.conn)
+	v.raw.observer().Opened()
+	draining, code, reason := h.Live.add(v.relay) // before the client can know of it: a drain must not miss it
+	greet(front, a.conn, switched(a.Header), p.stall)
+	if draining {
+		v.relay.shutdown(code, reason)
 	}
-	o.Opened()
-	h.Live.add(rl) // before the client can know of it: a drain must not miss it
-	rl.greet(switched(a.Header))
-	rl.start(early)
+	v.relay.start(early)
+}
+
+// mover is what moves the bytes of p.
+func (h *Raw) mover(p *pair, front, back net.Conn) relayed {
+	if h.Loops != nil {
+		if r := newLooped(h.Loops.Pick(), p, front, back); r != nil {
+			return r
+		}
+	}
+	return newRelay(p, front, back)
+}
+
+// greet writes the answer to the client's handshake. If it cannot be written the
+// relay finds the same, and ends.
+func greet(front, back net.Conn, head []byte, stall time.Duration) {
+	by := time.Now().Add(stall)
+	front.SetWriteDeadline(by)
+	back.SetWriteDeadline(by) // flow.write depends on there being one
+	front.Write(head)
+}
+
+// A ledger is one relayed connection as the world hears of it.
+type ledger struct {
+	raw     *Raw
+	relay   relayed
+	id      string // the public one
+	start   time.Time
+	release func()
+}
+
+func (v *ledger) answered(s side, rtt time.Duration) { v.raw.observer().Answered(s.String(), rtt) }
+
+func (v *ledger) relayed(s side, bytes, messages int) {
+	v.raw.observer().Relayed(s == client, bytes, messages)
+}
+
+// ended is the last that is heard; the drain waits for it.
+func (v *ledger) ended(p *pair) {
+	age := time.Since(v.start)
+	v.release()
+	v.raw.observer().Closed(p.cause, age)
+	v.raw.log().Info("connection ended", p.summary(v.raw.Route, v.id, age)...)
+	v.raw.Live.remove(v.relay)
 }
 
 // summary is a connection's last line in the log.

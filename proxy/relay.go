@@ -18,8 +18,6 @@ type relay struct {
 	flows [2]flow // by the side that is read
 	left  int     // flows that still run
 	until time.Time
-	ended func() // called once, by the last goroutine
-	seen  func(s side, bytes int, messages int64)
 }
 
 // A flow is one direction: from the end it is named after to the other.
@@ -40,17 +38,8 @@ func newRelay(p *pair, front, back net.Conn) *relay {
 	return r
 }
 
-// greet writes the answer to the client's handshake, before start. If it cannot
-// be written the relay finds the same and ends.
-func (r *relay) greet(head []byte) {
-	for s := range r.flows {
-		r.flows[s].dst.SetWriteDeadline(time.Now().Add(r.pair.stall)) // write depends on there being one
-	}
-	r.flows[backend].dst.Write(head)
-}
-
 // start begins to relay. early are bytes that came from the backend with its
-// handshake. What it starts ends by itself, and then calls ended.
+// handshake. What it starts ends by itself, and reports it.
 func (r *relay) start(early []byte) {
 	go r.flows[client].run(nil)
 	go r.flows[backend].run(early)
@@ -136,7 +125,6 @@ func (f *flow) step(b []byte, err error, late bool, now time.Time) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was := p.stage()
-	messages := p.ends[f.side].walk.messages
 	var out []byte
 	if len(b) > 0 {
 		out = p.take(f.side, b, now)
@@ -150,9 +138,6 @@ func (f *flow) step(b []byte, err error, late bool, now time.Time) []byte {
 	}
 	if len(out) > 0 {
 		p.pause(f.side, now)
-	}
-	if r.seen != nil && len(b) > 0 {
-		r.seen(f.side, len(b), p.ends[f.side].walk.messages-messages)
 	}
 	f.noted(was)
 	return out
@@ -254,13 +239,10 @@ func (f *flow) rearm() bool {
 }
 
 // hangUp tells dst that no more will come, once the pair is over. The caller
-// holds the relay's lock. After a proper closing handshake a backend, being the
-// server, may end the connection first (RFC 6455 §7.1.1): whoever does keeps its
-// port busy for a minute, and the ports towards one backend are few.
+// holds the relay's lock.
 func (f *flow) hangUp() {
 	p := f.relay.pair
-	proper := p.ends[backend].sent && p.ends[backend].got
-	if f.shut || !p.over() || f.side == client && proper {
+	if f.shut || !p.over() || f.side == client && p.proper() {
 		return
 	}
 	f.shut = true
@@ -279,7 +261,7 @@ func (f *flow) leave() {
 	if last {
 		f.src.Close()
 		f.dst.Close()
-		r.ended()
+		r.pair.report.ended(r.pair)
 	}
 }
 

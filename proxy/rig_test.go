@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 
 	"sidecar/access"
 	"sidecar/heartbeat"
+	"sidecar/loop"
 )
 
 const testKey = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -37,6 +39,52 @@ type wire struct {
 	live            *Live
 	log             *syncBuffer
 	seen            *witness
+}
+
+// loops is what relays in connect: nil is two goroutines a connection.
+var loops *loop.Group
+
+// TestOnLoops runs every test of a relayed connection again, on epoll loops: one
+// behaviour, one set of tests.
+func TestOnLoops(t *testing.T) {
+	g, err := loop.StartGroup()
+	if errors.Is(err, loop.ErrUnsupported) {
+		t.Skip("no loops on this system")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Stop()
+	loops = g
+	defer func() { loops = nil }()
+	for _, c := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"FramesPassAsTheyAre", TestFramesPassAsTheyAre},
+		{"FramesPassByteByByte", TestFramesPassByteByByte},
+		{"FaultyFramesEndTheConnection", TestFaultyFramesEndTheConnection},
+		{"FaultyLengthsAndMasks", TestFaultyLengthsAndMasks},
+		{"TinyFragmentsAreBounded", TestTinyFragmentsAreBounded},
+		{"ClosesPassBothWays", TestClosesPassBothWays},
+		{"NothingPassesAfterAClose", TestNothingPassesAfterAClose},
+		{"UnansweredCloseEnds", TestUnansweredCloseEnds},
+		{"RelayEchoes", TestRelayEchoes},
+		{"BackendHangsUpFirst", TestBackendHangsUpFirst},
+		{"SocketsThatEndWithoutAClose", TestSocketsThatEndWithoutAClose},
+		{"SocketThatEndsInMidFrame", TestSocketThatEndsInMidFrame},
+		{"LastWordsSurviveAFailedWrite", TestLastWordsSurviveAFailedWrite},
+		{"HeartbeatOverSockets", TestHeartbeatOverSockets},
+		{"SilentEndIsGivenUp", TestSilentEndIsGivenUp},
+		{"SlowReaderStopsTheSender", TestSlowReaderStopsTheSender},
+		{"SlowReaderIsServed", TestSlowReaderIsServed},
+		{"DrainAsksEverybodyAndWaits", TestDrainAsksEverybodyAndWaits},
+		{"DrainCutsWhoeverStays", TestDrainCutsWhoeverStays},
+		{"DrainSpreadsItsCloses", TestDrainSpreadsItsCloses},
+		{"NothingIsLeftBehind", TestNothingIsLeftBehind},
+	} {
+		t.Run(c.name, c.test)
+	}
 }
 
 // A setup is what a test wants to be otherwise.
@@ -61,7 +109,7 @@ func connect(t *testing.T, s setup) *wire {
 	w := &wire{live: s.live, log: &syncBuffer{}, seen: &witness{}}
 	raw := &Raw{
 		Route: "/", Backend: b, Guard: &access.Guard{}, Heartbeat: s.beat, Limits: s.limits, Live: w.live,
-		Observer: w.seen, Log: slog.New(slog.NewJSONHandler(w.log, nil)),
+		Observer: w.seen, Loops: loops, Log: slog.New(slog.NewJSONHandler(w.log, nil)),
 	}
 	front := httptest.NewServer(raw)
 	t.Cleanup(front.Close)

@@ -32,10 +32,19 @@ func newStream(c net.Conn) *stream {
 	if sc, ok := inner.(syscall.Conn); ok && canBorrow {
 		if raw, err := sc.SyscallConn(); err == nil {
 			s.raw, s.try = raw, s.tryRead
+		}
+	}
+	keepUnsentLow(inner)
+	return s
+}
+
+// keepUnsentLow bounds what the kernel takes for an end that does not read.
+func keepUnsentLow(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		if raw, err := t.SyscallConn(); err == nil {
 			limitUnsent(raw)
 		}
 	}
-	return s
 }
 
 // innermost takes wrappers off that only count or name a connection. TLS is not
