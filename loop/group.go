@@ -29,8 +29,11 @@ func StartGroup() (*Group, error) {
 // Pick is the loop whose turn it is.
 func (g *Group) Pick() *Loop { return g.loops[int(g.turn.Add(1)%uint32(len(g.loops)))] }
 
-// Stop stops all loops and waits for them.
+// Stop stops all loops and waits for them. It may be called again, and on nil.
 func (g *Group) Stop() {
+	if g == nil {
+		return
+	}
 	for _, l := range g.loops {
 		l.Stop()
 	}

@@ -35,7 +35,8 @@ const (
 type lane struct {
 	loop.Socket
 	out   []byte    // what the socket did not take; the other end is not read meanwhile
-	outBy time.Time // when something of out must have been taken
+	outBy time.Time // when it is looked at whether something was taken
+	moved bool      // something was, since that was set
 	eof   bool      // it will not be read again
 	shut  bool      // it was told that no more will come
 }
@@ -99,13 +100,25 @@ func (r *looped) Expire() {
 	r.tick(now)
 	for s := range r.lanes {
 		if l := &r.lanes[s]; len(l.out) > 0 && !now.Before(l.outBy) {
-			l.out = nil
-			r.pair.resume(side(s).other(), now)
-			r.pair.stalled(side(s), now)
-			r.pair.unreachable(side(s))
+			r.stall(side(s), now)
 		}
 	}
 	r.settle(now)
+}
+
+// stall looks at an end that has not taken all it was given for WriteTimeout. If
+// it took something it has as long again: so a stall is noticed after WriteTimeout
+// and at most twice that, as flow.write does.
+func (r *looped) stall(s side, now time.Time) {
+	l := &r.lanes[s]
+	if l.moved {
+		l.moved, l.outBy = false, now.Add(r.pair.stall)
+		return
+	}
+	l.out = nil
+	r.pair.resume(s.other(), now)
+	r.pair.stalled(s, now)
+	r.pair.unreachable(s)
 }
 
 func (r *looped) tick(now time.Time) {
@@ -153,7 +166,7 @@ func (r *looped) write(s side, b []byte, now time.Time) {
 		return
 	}
 	if n < len(b) {
-		l.out, l.outBy = bytes.Clone(b[n:]), now.Add(r.pair.stall)
+		l.out, l.outBy, l.moved = bytes.Clone(b[n:]), now.Add(r.pair.stall), n > 0
 		r.pair.pause(s.other(), now)
 	}
 }
@@ -171,7 +184,7 @@ func (r *looped) flush(s side, now time.Time) {
 		r.pair.lost(s, now)
 		return
 	}
-	l.outBy = now.Add(r.pair.stall)
+	l.moved = l.moved || n > 0
 	if l.out = l.out[n:]; len(l.out) == 0 {
 		l.out = nil
 		r.pair.resume(s.other(), now)

@@ -200,6 +200,12 @@ func (p *pair) clock(src *end, now time.Time) {
 	}
 }
 
+// late reports whether the end takes too long over a frame, not counting time in
+// which it is not read.
+func (e *end) late(now time.Time) bool {
+	return !e.frameBy.IsZero() && e.paused.IsZero() && !now.Before(e.frameBy)
+}
+
 // tick deals with what is due towards the end opposite s, and with a frame of s
 // that takes too long, and returns what goes to that end.
 func (p *pair) tick(s side, now time.Time) []byte {
@@ -211,7 +217,7 @@ func (p *pair) tick(s side, now time.Time) []byte {
 		if !now.Before(p.by) {
 			p.expire(s, &out, now)
 		}
-	case !src.frameBy.IsZero() && !now.Before(src.frameBy):
+	case src.late(now):
 		p.stalled(s, now)
 	default:
 		p.beat(s.other(), now)
@@ -245,7 +251,8 @@ func (p *pair) due(s side, now time.Time) time.Time {
 		return p.by
 	}
 	_, at := p.ends[s.other()].pulse.Next(now)
-	if by := p.ends[s].frameBy; !by.IsZero() && (at.IsZero() || by.Before(at)) {
+	src := &p.ends[s]
+	if by := src.frameBy; !by.IsZero() && src.paused.IsZero() && (at.IsZero() || by.Before(at)) {
 		at = by
 	}
 	return at

@@ -227,6 +227,31 @@ func TestPairEndsFramesThatDoNotEnd(t *testing.T) {
 	}
 }
 
+// A frame that does not end because its sender is not read is not its fault.
+func TestPairStopsTheClockWhileItDoesNotRead(t *testing.T) {
+	b := newBench(t)
+	f := up(0x82, "a frame")
+	b.from(client, f[:8], f[:8])
+	b.pause(client, b.now)
+	b.wait(15 * time.Second)
+	b.ends[backend].pulse.Seen(b.now)
+	if b.tick(client, b.now); b.cause != "" {
+		t.Fatalf("ended by %s while it was not read", b.cause)
+	}
+	if at := b.due(client, b.now); at.Before(b.now.Add(time.Second)) {
+		t.Errorf("next look in %v: a loop would spin", at.Sub(b.now))
+	}
+	b.resume(client, b.now)
+	b.wait(10*time.Second - 1)
+	if b.tick(client, b.now); b.cause != "" {
+		t.Fatalf("ended by %s before its time", b.cause)
+	}
+	b.wait(1)
+	if b.tick(client, b.now); b.cause != "client_stalled" {
+		t.Errorf("cause = %q; want client_stalled", b.cause)
+	}
+}
+
 // Each frame has its own time, also where no read ever ends between two.
 func TestPairTimesEachFrameByItself(t *testing.T) {
 	b := newBench(t)

@@ -93,6 +93,7 @@ type setup struct {
 	limits     Limits
 	extensions string // offered and accepted
 	live       *Live  // shared with others; nil: its own
+	loops      *loop.Group
 }
 
 // connect opens one connection through a Raw with the relay under test.
@@ -103,13 +104,16 @@ func connect(t *testing.T, s setup) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.loops == nil {
+		s.loops = loops
+	}
 	if s.live == nil {
 		s.live = &Live{}
 	}
 	w := &wire{live: s.live, log: &syncBuffer{}, seen: &witness{}}
 	raw := &Raw{
 		Route: "/", Backend: b, Guard: &access.Guard{}, Heartbeat: s.beat, Limits: s.limits, Live: w.live,
-		Observer: w.seen, Loops: loops, Log: slog.New(slog.NewJSONHandler(w.log, nil)),
+		Observer: w.seen, Loops: s.loops, Log: slog.New(slog.NewJSONHandler(w.log, nil)),
 	}
 	front := httptest.NewServer(raw)
 	t.Cleanup(front.Close)

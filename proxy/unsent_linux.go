@@ -9,8 +9,9 @@ import (
 // maxUnsent is what the kernel may hold for an end beyond what is in flight to
 // it. Left alone it takes megabytes for a client that stops reading, and the
 // sender learns of it that much later. A fixed send buffer would bound it too,
-// but also the speed of long links.
-const maxUnsent = 128 << 10
+// but also the speed of long links. We hear of progress in steps of half of this:
+// at minRate each must take less than Limits.WriteTimeout.
+const maxUnsent = 16 << 10
 
 func limitUnsent(raw syscall.RawConn) {
 	raw.Control(func(fd uintptr) {

@@ -87,6 +87,7 @@ func (s *Server) stop() {
 		s.log.Warn("some requests did not notice their end")
 	}
 	s.inForce.Load().closeBackends()
+	s.loops.Stop()
 }
 
 // active is the connections with a request under way, from its whole head to the

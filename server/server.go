@@ -17,6 +17,7 @@ import (
 	"sidecar/access"
 	"sidecar/admin"
 	"sidecar/config"
+	"sidecar/loop"
 	"sidecar/proxy"
 )
 
@@ -37,6 +38,9 @@ type Environment struct {
 	// Descriptors is the descriptor limit to reckon with. Default: the process's,
 	// its soft limit raised to the hard one first.
 	Descriptors int
+	// Goroutines relays each connection with two goroutines, as everywhere but on
+	// Linux, also where epoll loops can be had.
+	Goroutines bool
 }
 
 // A Server is the whole program short of flags and signals.
@@ -49,6 +53,7 @@ type Server struct {
 	metrics *admin.Metrics
 	limiter *access.Limiter
 	live    proxy.Live
+	loops   *loop.Group // nil: there are none here
 
 	public, ops       http.Server
 	listeners         []net.Listener
@@ -82,8 +87,12 @@ func (e Environment) New(c config.Config) (*Server, error) {
 	if err := s.reckon(e.Descriptors, len(c.Listen)); err != nil {
 		return nil, err
 	}
+	if err := s.startLoops(e); err != nil {
+		return nil, err
+	}
 	p, err := s.plan(c, nil)
 	if err != nil {
+		s.Close()
 		return nil, err
 	}
 	s.enforce(p)
@@ -93,6 +102,20 @@ func (e Environment) New(c config.Config) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// startLoops starts what relays raw connections. stop ends it, or a Close without
+// a Run.
+func (s *Server) startLoops(e Environment) error {
+	if e.Goroutines {
+		return nil
+	}
+	loops, err := loop.StartGroup()
+	if err != nil && !errors.Is(err, loop.ErrUnsupported) {
+		return err
+	}
+	s.loops = loops
+	return nil
 }
 
 // reckon divides the descriptors and makes what depends on their number.
@@ -213,5 +236,8 @@ func (s *Server) Close() {
 	}
 	if s.opsListener != nil {
 		_ = s.opsListener.Close()
+	}
+	if !s.started.Load() {
+		s.loops.Stop() // else stop does, once everybody has left
 	}
 }

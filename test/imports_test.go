@@ -11,7 +11,7 @@ import (
 // may import. Arrows go down only.
 var mayImport = map[string][]string{
 	"cmd/sidecar": {"config", "server", "demo"},
-	"server":      {"config", "admin", "access", "proxy", "heartbeat", "certs", "session", "polling"},
+	"server":      {"config", "admin", "access", "proxy", "heartbeat", "loop", "certs", "session", "polling"},
 	// config composes the settings of the packages that obey them.
 	"config": {"admin", "access", "certs", "heartbeat", "polling", "proxy", "session",
 		"protocol/engineio", "protocol/resume", "protocol/socketio", "protocol/sockjs"},
@@ -21,10 +21,11 @@ var mayImport = map[string][]string{
 	"protocol/sockjs":   {"access", "polling", "proxy", "session", "heartbeat"},
 	"protocol/resume":   {"access", "polling", "proxy", "session", "heartbeat"},
 	"protocol/socketio": {"protocol/engineio", "session"},
-	"proxy":             {"access", "session", "heartbeat"},
+	"proxy":             {"access", "loop", "session", "heartbeat"},
 	"polling":           {"access", "session", "heartbeat"},
 	"session":           {},
 	"heartbeat":         {},
+	"loop":              {},
 	"access":            {},
 	"certs":             {},
 	"test":              {}, // its tests may import all
@@ -41,7 +42,7 @@ var mayName = map[string][]string{
 	"github.com/hashicorp/golang-lru/":       {"access"},
 	"github.com/pires/go-proxyproto":         {"access"},
 	"golang.org/x/time/":                     {"access"},
-	"golang.org/x/sys/":                      {"proxy", "server"},
+	"golang.org/x/sys/":                      {"loop", "proxy", "server"},
 	"github.com/santhosh-tekuri/jsonschema/": {},
 }
 
