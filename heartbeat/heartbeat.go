@@ -90,10 +90,8 @@ func (p *Pulse) Away(d time.Duration) {
 func (p *Pulse) Probed() (since time.Time, yes bool) { return p.sent, !p.sent.IsZero() }
 
 // Next says what is due now. With None comes the time at which to ask again,
-// or Never. A peer is Lost only if it was asked about in time: whoever asks more
-// than half a Timeout late was itself stopped or overloaded, the answer may wait
-// unread, and the peer is probed afresh. So a process that was stopped and goes
-// on does not give up on everybody at once.
+// or Never. A caller that was itself stopped or overloaded asks late, and the
+// answer may wait unread: it must read once more before it believes Lost.
 func (p *Pulse) Next(now time.Time) (Action, time.Time) {
 	if p.policy.Interval == 0 {
 		return None, Never
@@ -105,11 +103,7 @@ func (p *Pulse) Next(now time.Time) (Action, time.Time) {
 		// Unanswered for ever is allowed; go on probing.
 		return due(Probe, p.sent.Add(p.policy.Interval), now)
 	}
-	end := p.sent.Add(p.policy.Timeout)
-	if now.Sub(end) > p.policy.Timeout/2 {
-		return Probe, now
-	}
-	return due(Lost, end, now)
+	return due(Lost, p.sent.Add(p.policy.Timeout), now)
 }
 
 func due(a Action, at, now time.Time) (Action, time.Time) {

@@ -61,18 +61,6 @@ func TestNoTimeoutProbesForEver(t *testing.T) {
 	}
 }
 
-// A program that was stopped finds all its peers silent. It must ask them before
-// it judges, and with their answers perhaps unread, ask again.
-func TestLateVerdictProbesAgain(t *testing.T) {
-	p := Policy{Interval: 20 * time.Second, Timeout: 10 * time.Second}.Start(start, 0)
-	wantNext(t, &p, time.Hour, Probe, time.Hour)
-	p.Sent(at(20 * time.Second))
-	wantNext(t, &p, 35*time.Second, Lost, 35*time.Second)
-	wantNext(t, &p, 35*time.Second+1, Probe, 35*time.Second+1)
-	p.Sent(at(36 * time.Second))
-	wantNext(t, &p, 46*time.Second, Lost, 46*time.Second)
-}
-
 // Time in which nobody listened counts neither for nor against the peer.
 func TestAwayPutsOff(t *testing.T) {
 	p := Default().Start(start, 0)

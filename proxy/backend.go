@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -22,6 +24,26 @@ type Backend struct {
 	prefix, path  string      // path, if set, takes prefix's place
 	host          string      // for what is asked in nobody's name
 	transport     *http.Transport
+
+	mu         sync.Mutex // guards what follows
+	complained time.Time
+	unsaid     int // complaints since then
+}
+
+// complain logs that the backend does not work, at most once a second and with
+// how often that was left unsaid: what strangers ask of a dead backend could fill
+// a disk. The metrics count all.
+func (b *Backend) complain(log *slog.Logger, what, route string, err error) {
+	b.mu.Lock()
+	if time.Since(b.complained) < time.Second {
+		b.unsaid++
+		b.mu.Unlock()
+		return
+	}
+	unsaid := b.unsaid
+	b.complained, b.unsaid = time.Now(), 0
+	b.mu.Unlock()
+	log.Warn(what, "route", route, "err", err, "unsaid", unsaid)
 }
 
 // NewBackend reads the files that u names. prefix is the route's path, whose
@@ -174,7 +196,7 @@ func (b *Backend) Close() { b.transport.CloseIdleConnections() }
 
 // Idle connections kept for pass-through, to each backend.
 const (
-	maxIdle     = 32
+	maxIdle     = 8 // few: they come out of the descriptors in reserve
 	idleTimeout = 60 * time.Second
 )
 
@@ -202,6 +224,12 @@ func newTransport(b *Backend) *http.Transport {
 		MaxResponseHeaderBytes: maxAnswerHead,
 		ExpectContinueTimeout:  time.Second,
 	}
+}
+
+// isTimeout reports whether err is somebody's time being up, the kernel's included.
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
 }
 
 // outcome names what a failed dial was, for metrics, and the status that the

@@ -105,6 +105,14 @@ func (p *pair) expire(s side, out *splice, now time.Time) {
 // cut gives up on everything at once.
 func (p *pair) cut() { p.ends[client].done, p.ends[backend].done = true, true }
 
+// maxDiscard is how much is read of an end, and thrown away, after its last word
+// or ours. A close of ours could get lost in the reset that follows, but whoever
+// goes on like that is not waiting for it.
+const maxDiscard = 4 << 20
+
+// deaf reports whether s is not worth reading any more.
+func (p *pair) deaf(s side) bool { return p.ends[s].discarded > maxDiscard }
+
 // over reports whether nothing more is to be written to either end.
 func (p *pair) over() bool { return p.ends[client].done && p.ends[backend].done }
 

@@ -25,8 +25,6 @@ type refusal struct {
 	text   string
 }
 
-func (r *refusal) Error() string { return r.text }
-
 // checkUpgrade is what is wrong with a request that asks for an upgrade (RFC
 // 6455 §4.2.1). Each of these has been a hole in some proxy: an upgrade to
 // another protocol that became a raw tunnel, a body behind which a second request

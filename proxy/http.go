@@ -133,7 +133,7 @@ func (h *HTTP) fail(w http.ResponseWriter, r *http.Request, err error) {
 		panic(http.ErrAbortHandler) // the client has gone; there is nobody to tell
 	}
 	_, status := outcome(err)
-	h.log().Warn("backend cannot be reached", "route", h.Route, "err", err)
+	h.Backend.complain(h.log(), "backend cannot be reached", h.Route, err)
 	http.Error(w, "the backend cannot be reached", status)
 }
 

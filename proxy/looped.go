@@ -34,11 +34,12 @@ const (
 // A lane is one socket of a looped relay.
 type lane struct {
 	loop.Socket
-	out   []byte    // what the socket did not take; the other end is not read meanwhile
-	outBy time.Time // when it is looked at whether something was taken
-	moved bool      // something was, since that was set
-	eof   bool      // it will not be read again
-	shut  bool      // it was told that no more will come
+	out     []byte    // what the socket did not take; the other end is not read meanwhile
+	outBy   time.Time // when it is looked at whether something was taken
+	moved   bool      // something was, since that was set
+	doubted bool      // it was found stalled, and gets a second look
+	eof     bool      // it will not be read again
+	shut    bool      // it was told that no more will come
 }
 
 // newLooped makes a relay on l, or nil if front or back is no plain socket.
@@ -111,8 +112,12 @@ func (r *looped) Expire() {
 // and at most twice that, as flow.write does.
 func (r *looped) stall(s side, now time.Time) {
 	l := &r.lanes[s]
-	if l.moved {
+	switch {
+	case l.moved:
 		l.moved, l.outBy = false, now.Add(r.pair.stall)
+		return
+	case !l.doubted:
+		l.doubted, l.outBy = true, now.Add(secondLook)
 		return
 	}
 	l.out = nil
@@ -137,6 +142,7 @@ func (r *looped) read(s side, now time.Time) {
 		r.gone(s, now)
 	default:
 		r.write(s.other(), r.pair.take(s, b[:n], now), now)
+		r.lanes[s].eof = r.pair.deaf(s)
 	}
 }
 
@@ -166,7 +172,7 @@ func (r *looped) write(s side, b []byte, now time.Time) {
 		return
 	}
 	if n < len(b) {
-		l.out, l.outBy, l.moved = bytes.Clone(b[n:]), now.Add(r.pair.stall), n > 0
+		l.out, l.outBy, l.moved, l.doubted = bytes.Clone(b[n:]), now.Add(r.pair.stall), n > 0, false
 		r.pair.pause(s.other(), now)
 	}
 }
@@ -184,7 +190,10 @@ func (r *looped) flush(s side, now time.Time) {
 		r.pair.lost(s, now)
 		return
 	}
-	l.moved = l.moved || n > 0
+	if n > 0 {
+		l.moved, l.doubted = true, false
+		r.pair.took(s, now)
+	}
 	if l.out = l.out[n:]; len(l.out) == 0 {
 		l.out = nil
 		r.pair.resume(s.other(), now)
@@ -252,9 +261,7 @@ func (r *looped) watch(s side) {
 func (r *looped) due(now time.Time) time.Time {
 	at := r.until
 	for s := range r.lanes {
-		if !r.pair.over() {
-			at = earlier(at, r.pair.due(side(s), now))
-		}
+		at = earlier(at, r.pair.due(side(s), now))
 		if l := &r.lanes[s]; len(l.out) > 0 {
 			at = earlier(at, l.outBy)
 		}
@@ -263,13 +270,6 @@ func (r *looped) due(now time.Time) time.Time {
 		return now.Add(24 * time.Hour) // nothing is due; looking costs nothing
 	}
 	return at
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 func (r *looped) finish() {

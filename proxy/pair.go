@@ -42,11 +42,14 @@ type end struct {
 	pinged  time.Time // when our last ping went out; zero: it was answered, or none did
 	seq     uint32    // of that ping
 	ping    bool      // a ping of ours goes to it at the next boundary
-	owes    bool      // the other end's own ping reached it and is unanswered
+	owes    []byte    // the payload of the other end's last ping, unanswered; nil: none is
 	sent    bool      // it sent a close frame
 	got     bool      // a close frame was sent to it
 	done    bool      // nothing more of what it sends is passed on
 	bytes   int64     // that it sent
+	// doubt is when it was first found wanting; zero: it is not.
+	doubt     time.Time
+	discarded int64 // what it sent once done
 	// paused is since when it is not read, because the other end is slow; zero:
 	// it is read.
 	paused time.Time
@@ -92,7 +95,12 @@ func newPair(now time.Time, beat heartbeat.Policy, l Limits, ext extensions, mar
 // end: nearly always just those bytes, uncopied.
 func (p *pair) take(s side, b []byte, now time.Time) []byte {
 	src := &p.ends[s]
+	if src.done {
+		src.discarded += int64(len(b)) // nobody got it
+		return nil
+	}
 	src.pulse.Seen(now)
+	src.doubt = time.Time{}
 	size, messages := len(b), src.walk.messages
 	src.bytes += int64(size)
 	var out splice
@@ -138,13 +146,17 @@ func (p *pair) inject(s side, out *splice, now time.Time) {
 		dst.order, dst.got, src.done = nil, true, true
 		return
 	}
-	if dst.ping && !dst.owes {
+	if !dst.ping {
+		return
+	}
+	dst.ping = false
+	dst.pulse.Sent(now)
+	if dst.owes == nil {
 		dst.seq++
 		dst.pinged = now
 		payload := binary.BigEndian.AppendUint32(p.mark[:], dst.seq)
 		out.add(controlFrame(opPing, payload, s == client))
 	}
-	dst.ping = false
 }
 
 // control deals with a whole control frame from s.
@@ -152,12 +164,14 @@ func (p *pair) control(s side, frame []byte, out *splice, now time.Time) *fault 
 	src, dst := &p.ends[s], &p.ends[s.other()]
 	switch payload := controlPayload(frame); frame[0] & 0xf {
 	case opPing:
-		dst.owes = true
+		dst.owes = append([]byte{}, payload...)
 	case opPong:
 		if p.ours(s, payload, now) {
 			return nil
 		}
-		src.owes = false
+		if src.owes != nil && bytes.Equal(payload, src.owes) {
+			src.owes = nil
+		}
 	case opClose:
 		code, reason, ok := parseClose(payload)
 		if !ok {
@@ -218,7 +232,9 @@ func (p *pair) tick(s side, now time.Time) []byte {
 			p.expire(s, &out, now)
 		}
 	case src.late(now):
-		p.stalled(s, now)
+		if src.sure(now) {
+			p.stalled(s, now)
+		}
 	default:
 		p.beat(s.other(), now)
 	}
@@ -226,9 +242,27 @@ func (p *pair) tick(s side, now time.Time) []byte {
 	return out.run
 }
 
+// secondLook is how long a verdict of silence is put off, once, so that what came
+// meanwhile is read first. A program that was stopped, or that had no processor,
+// finds everybody silent; the answers wait in the sockets.
+const secondLook = 200 * time.Millisecond
+
+// sure reports whether an end that is found wanting was so for secondLook. A doubt
+// that nobody followed up in time is as good as none.
+func (e *end) sure(now time.Time) bool {
+	if e.doubt.IsZero() || now.Sub(e.doubt) > 5*secondLook {
+		e.doubt = now
+		return false
+	}
+	return now.Sub(e.doubt) >= secondLook
+}
+
 // beat asks the heartbeat of the hop to s what is due.
 func (p *pair) beat(s side, now time.Time) {
 	e := &p.ends[s]
+	if e.ping {
+		return // it waits for a frame's end; the peer cannot answer what it did not get
+	}
 	if !e.paused.IsZero() {
 		p.resume(s, now) // our choice, not its silence; limits.write_timeout judges
 		p.pause(s, now)
@@ -238,24 +272,58 @@ func (p *pair) beat(s side, now time.Time) {
 		// Where the other end's ping is unanswered it stands for ours: an end may
 		// answer only the latest ping (RFC 6455 §5.5.3), and must not be brought
 		// to answer ours in place of the other's.
-		e.pulse.Sent(now)
-		e.ping = !e.owes
+		if e.ping = e.owes == nil; !e.ping {
+			e.pulse.Sent(now)
+		}
 	case heartbeat.Lost:
+		if !e.sure(now) {
+			return
+		}
 		p.finish(s.String()+"_timeout", s, codeGoingAway, "heartbeat timeout", now)
 	}
 }
 
 // due is when tick must be called for s; zero: never.
 func (p *pair) due(s side, now time.Time) time.Time {
+	src, dst := &p.ends[s], &p.ends[s.other()]
+	if src.done {
+		return now.Add(closeGrace) // nothing but the pair's end, which every driver sees
+	}
 	if !p.by.IsZero() {
 		return p.by
 	}
-	_, at := p.ends[s.other()].pulse.Next(now)
-	src := &p.ends[s]
-	if by := src.frameBy; !by.IsZero() && src.paused.IsZero() && (at.IsZero() || by.Before(at)) {
-		at = by
+	var at time.Time
+	if !dst.ping {
+		_, at = dst.pulse.Next(now)
+		at = dst.look(at)
+	}
+	if !src.frameBy.IsZero() && src.paused.IsZero() {
+		at = earlier(at, src.look(src.frameBy))
 	}
 	return at
+}
+
+// look puts a time to judge off to the second look.
+func (e *end) look(at time.Time) time.Time {
+	if second := e.doubt.Add(secondLook); !e.doubt.IsZero() && !at.IsZero() && at.Before(second) {
+		return second
+	}
+	return at
+}
+
+// earlier is the earlier of two times, of which zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// took says that s has taken something that had to wait: a sign of life, although
+// its answers may still be behind all that it has yet to read.
+func (p *pair) took(s side, now time.Time) {
+	p.ends[s].pulse.Seen(now)
+	p.ends[s].doubt = time.Time{}
 }
 
 // pause says that s is not read from now on, until resume. None of that time
@@ -268,7 +336,7 @@ func (p *pair) resume(s side, now time.Time) {
 		return
 	}
 	away := now.Sub(e.paused)
-	e.paused = time.Time{}
+	e.paused, e.doubt = time.Time{}, time.Time{}
 	e.pulse.Away(away)
 	if !e.frameBy.IsZero() {
 		e.frameBy = e.frameBy.Add(away)

@@ -255,7 +255,7 @@ func outOfDescriptors(err error) bool {
 }
 
 func (h *Raw) warn(what string, err error) {
-	h.log().Warn(what, "route", h.Route, "err", err)
+	h.Backend.complain(h.log(), what, h.Route, err)
 }
 
 func (h *Raw) log() *slog.Logger {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -28,6 +29,7 @@ type flow struct {
 	dst   *stream
 	armed time.Time // the read deadline of src; zero: none
 	shut  bool      // dst was told that no more will come
+	deaf  bool      // src is not worth reading any more
 }
 
 func newRelay(p *pair, front, back net.Conn) *relay {
@@ -111,12 +113,12 @@ func (f *flow) run(early []byte) {
 // pass deals with what a read brought, and reports whether to go on reading.
 func (f *flow) pass(b []byte, err error) bool {
 	now := time.Now()
-	late := isTimeout(err)
+	late := isLate(err)
 	out := f.step(b, err, late, now)
 	if len(out) > 0 {
-		f.wrote(f.write(out, now))
+		f.wrote(f.write(out, now), now)
 	}
-	return err == nil || late
+	return (err == nil || late) && !f.deaf
 }
 
 // step asks the pair what to write.
@@ -139,6 +141,7 @@ func (f *flow) step(b []byte, err error, late bool, now time.Time) []byte {
 	if len(out) > 0 {
 		p.pause(f.side, now)
 	}
+	f.deaf = p.deaf(f.side)
 	f.noted(was)
 	return out
 }
@@ -151,21 +154,28 @@ func (f *flow) noted(was stage) {
 	}
 }
 
-// wrote takes the outcome of a write into account.
-func (f *flow) wrote(err error) {
+// A write that waited longer than this is a sign of life of its receiver once it
+// is through; shorter, and it may only have been our own scheduling.
+const waited = 100 * time.Millisecond
+
+// wrote takes the outcome of a write that began at since into account.
+func (f *flow) wrote(err error, since time.Time) {
 	r, p := f.relay, f.relay.pair
+	to := f.side.other()
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was := p.stage()
 	p.resume(f.side, now)
-	if err != nil {
-		if errors.Is(err, errStalled) {
-			p.stalled(f.side.other(), now)
-			p.unreachable(f.side.other())
-		} else {
-			p.lost(f.side.other(), now)
-		}
+	switch {
+	case err == nil && now.Sub(since) > waited:
+		p.took(to, now)
+	case err == nil:
+	case errors.Is(err, errStalled):
+		p.stalled(to, now)
+		p.unreachable(to)
+	default:
+		p.lost(to, now)
 	}
 	f.noted(was)
 }
@@ -176,31 +186,52 @@ func (f *flow) wrote(err error) {
 // and at most twice that.
 func (f *flow) write(b []byte, since time.Time) error {
 	if f.dst.isTLS() {
-		f.dst.SetWriteDeadline(since.Add(f.relay.pair.stall))
+		return f.writeTLS(b, since)
 	}
-	for {
+	for doubted := false; ; {
 		n, err := f.dst.Write(b)
 		if err == nil {
 			return nil
 		}
-		if !isTimeout(err) {
+		if !isLate(err) {
 			return err
 		}
 		if n > 0 {
-			b, since = b[n:], time.Now()
+			b, since, doubted = b[n:], time.Now(), false
 		}
-		if f.dst.isTLS() || !f.patience(since) {
+		if f.patience(since.Add(f.relay.pair.stall)) {
+			continue
+		}
+		if doubted || !f.patience(time.Now().Add(secondLook)) {
 			return errStalled
 		}
+		doubted = true
 	}
 }
 
-// patience moves dst's write deadline to when a write that has made no progress
-// since then is given up, and reports whether that is still to come.
-func (f *flow) patience(since time.Time) bool {
+// writeTLS writes all of b, or breaks the connection: crypto/tls cannot go on after
+// a write that timed out. Nor may a deadline be left behind, for its reader writes
+// too, to answer a KeyUpdate.
+func (f *flow) writeTLS(b []byte, since time.Time) error {
+	f.patience(since.Add(f.relay.pair.stall))
+	_, err := f.dst.Write(b)
+	if err == nil {
+		f.relay.mu.Lock()
+		defer f.relay.mu.Unlock()
+		f.dst.SetWriteDeadline(f.relay.writeBy())
+		return nil
+	}
+	if isLate(err) {
+		return errStalled
+	}
+	return err
+}
+
+// patience moves dst's write deadline to limit, or to what the pair's end leaves,
+// and reports whether that is still to come.
+func (f *flow) patience(limit time.Time) bool {
 	f.relay.mu.Lock()
 	defer f.relay.mu.Unlock()
-	limit := since.Add(f.relay.pair.stall)
 	if by := f.relay.writeBy(); !by.IsZero() && by.Before(limit) {
 		limit = by
 	}
@@ -216,13 +247,13 @@ func (f *flow) patience(since time.Time) bool {
 // dst down and waits for src's end, up to closeGrace, so that no reset destroys
 // the last frames.
 func (f *flow) rearm() bool {
+	f.hangUp()
 	r, p := f.relay, f.relay.pair
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
 	at := p.due(f.side, now)
 	if p.over() {
-		f.hangUp()
 		if r.until.IsZero() {
 			r.until = now.Add(closeGrace)
 		}
@@ -238,25 +269,27 @@ func (f *flow) rearm() bool {
 	return true
 }
 
-// hangUp tells dst that no more will come, once the pair is over. The caller
-// holds the relay's lock.
+// hangUp tells dst that no more will come, once the pair is over. It is called
+// without the lock: TLS has a last word to write.
 func (f *flow) hangUp() {
-	p := f.relay.pair
-	if f.shut || !p.over() || f.side == client && p.proper() {
-		return
+	r := f.relay
+	r.mu.Lock()
+	due := !f.shut && r.pair.over() && !(f.side == client && r.pair.proper())
+	f.shut = f.shut || due
+	r.mu.Unlock()
+	if due {
+		f.dst.closeWrite()
 	}
-	f.shut = true
-	f.dst.closeWrite()
 }
 
 // leave ends the flow. One that ends before the other has already shut dst down
 // or could not reach it.
 func (f *flow) leave() {
+	f.hangUp()
 	r := f.relay
 	r.mu.Lock()
 	r.left--
 	last := r.left == 0
-	f.hangUp()
 	r.mu.Unlock()
 	if last {
 		f.src.Close()
@@ -265,7 +298,6 @@ func (f *flow) leave() {
 	}
 }
 
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
-}
+// isLate reports whether a deadline of ours has passed. The kernel's own ETIMEDOUT
+// is something else: the end of the connection.
+func isLate(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

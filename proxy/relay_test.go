@@ -232,6 +232,36 @@ func TestSlowReaderIsServed(t *testing.T) {
 	})
 }
 
+// A slow reader with much still to read answers our pings late, but shows by
+// reading that it lives.
+func TestSlowReaderKeepsItsHeartbeat(t *testing.T) {
+	both(t, setup{beat: heartbeat.Policy{Interval: 300 * time.Millisecond, Timeout: 300 * time.Millisecond}},
+		func(t *testing.T, from, to *peer) {
+			to.conn.SetReadBuffer(16 << 10)
+			go func() { // answers nothing, for it is not read itself half of the time
+				message := from.frame(0x82, strings.Repeat("x", 1000))
+				for {
+					if _, err := from.conn.Write(message); err != nil {
+						return
+					}
+				}
+			}()
+			tick := time.NewTicker(20 * time.Millisecond) // the pace is the test
+			defer tick.Stop()
+			for start := time.Now(); time.Since(start) < 3*time.Second; <-tick.C {
+				for range 8 {
+					g, err := to.next()
+					if err != nil || g.first == 0x88 {
+						t.Fatalf("after %v: %#x %q, %v", time.Since(start), g.first, g.payload, err)
+					}
+					if g.first == 0x89 {
+						to.conn.Write(to.frame(0x8a, g.payload))
+					}
+				}
+			}
+		})
+}
+
 func TestDrainAsksEverybodyAndWaits(t *testing.T) {
 	w := connect(t, setup{})
 	cut := make(chan int)
@@ -289,6 +319,27 @@ func TestDrainSpreadsItsCloses(t *testing.T) {
 	}
 	if d := (<-closed).Sub(first); d < 300*time.Millisecond {
 		t.Errorf("all were asked within %v; want about 400ms from the first to the last", d)
+	}
+}
+
+// With one direction stuck in a write the other must not turn in circles.
+func TestStuckWriteCostsNoProcessor(t *testing.T) {
+	w := connect(t, setup{limits: Limits{WriteTimeout: 700 * time.Millisecond}})
+	w.client.conn.SetReadBuffer(16 << 10)
+	block := w.backend.frame(0x82, strings.Repeat("x", 64<<10))
+	go func() {
+		for {
+			if _, err := w.backend.conn.Write(block); err != nil {
+				return
+			}
+		}
+	}()
+	w.client.send(w.client.frame(0x88, "\x03\xe8"))
+	w.backend.want(0x88, "\x03\xe8")
+	before := processorTime(t)
+	w.ended(t)
+	if spent := processorTime(t) - before; spent > time.Second {
+		t.Errorf("%v of processor time for a connection that was stuck", spent)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,52 +39,6 @@ type wire struct {
 	live            *Live
 	log             *syncBuffer
 	seen            *witness
-}
-
-// loops is what relays in connect: nil is two goroutines a connection.
-var loops *loop.Group
-
-// TestOnLoops runs every test of a relayed connection again, on epoll loops: one
-// behaviour, one set of tests.
-func TestOnLoops(t *testing.T) {
-	g, err := loop.StartGroup()
-	if errors.Is(err, loop.ErrUnsupported) {
-		t.Skip("no loops on this system")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Stop()
-	loops = g
-	defer func() { loops = nil }()
-	for _, c := range []struct {
-		name string
-		test func(*testing.T)
-	}{
-		{"FramesPassAsTheyAre", TestFramesPassAsTheyAre},
-		{"FramesPassByteByByte", TestFramesPassByteByByte},
-		{"FaultyFramesEndTheConnection", TestFaultyFramesEndTheConnection},
-		{"FaultyLengthsAndMasks", TestFaultyLengthsAndMasks},
-		{"TinyFragmentsAreBounded", TestTinyFragmentsAreBounded},
-		{"ClosesPassBothWays", TestClosesPassBothWays},
-		{"NothingPassesAfterAClose", TestNothingPassesAfterAClose},
-		{"UnansweredCloseEnds", TestUnansweredCloseEnds},
-		{"RelayEchoes", TestRelayEchoes},
-		{"BackendHangsUpFirst", TestBackendHangsUpFirst},
-		{"SocketsThatEndWithoutAClose", TestSocketsThatEndWithoutAClose},
-		{"SocketThatEndsInMidFrame", TestSocketThatEndsInMidFrame},
-		{"LastWordsSurviveAFailedWrite", TestLastWordsSurviveAFailedWrite},
-		{"HeartbeatOverSockets", TestHeartbeatOverSockets},
-		{"SilentEndIsGivenUp", TestSilentEndIsGivenUp},
-		{"SlowReaderStopsTheSender", TestSlowReaderStopsTheSender},
-		{"SlowReaderIsServed", TestSlowReaderIsServed},
-		{"DrainAsksEverybodyAndWaits", TestDrainAsksEverybodyAndWaits},
-		{"DrainCutsWhoeverStays", TestDrainCutsWhoeverStays},
-		{"DrainSpreadsItsCloses", TestDrainSpreadsItsCloses},
-		{"NothingIsLeftBehind", TestNothingIsLeftBehind},
-	} {
-		t.Run(c.name, c.test)
-	}
 }
 
 // A setup is what a test wants to be otherwise.
@@ -392,4 +346,14 @@ func (w *witness) has(event string) bool {
 		}
 	}
 	return false
+}
+
+// processorTime is what this process has used of the processors.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

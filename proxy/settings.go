@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -43,6 +44,9 @@ func (u Upstream) Validate() error {
 			add("url: %w", err)
 		}
 	}
+	if u.Socket != "" && !strings.HasPrefix(u.Socket, "/") {
+		add("socket: %q must be a path from / on", u.Socket)
+	}
 	secure := strings.HasPrefix(u.URL, "wss:") || strings.HasPrefix(u.URL, "https:")
 	for _, f := range []struct{ key, val string }{{"ca", u.CA}, {"server_name", u.ServerName}, {"cert", u.Cert}, {"key", u.Key}} {
 		if f.val != "" && !secure {
@@ -53,6 +57,11 @@ func (u Upstream) Validate() error {
 		add("cert: cert and key must be set together")
 	}
 	return errors.Join(faults...)
+}
+
+func validPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n > 0 && n < 1<<16
 }
 
 func checkURL(s string) error {
@@ -66,6 +75,8 @@ func checkURL(s string) error {
 		return fmt.Errorf("%q must begin with ws://, wss://, http:// or https://", s)
 	case p.Hostname() == "":
 		return fmt.Errorf("%q names no host", s)
+	case p.Port() != "" && !validPort(p.Port()):
+		return fmt.Errorf("%q has a port that is not 1 to 65535", s)
 	case p.User != nil || p.RawQuery != "" || p.Fragment != "":
 		return fmt.Errorf("%q must have no user, query or fragment", p.Redacted())
 	}

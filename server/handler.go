@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sidecar/access"
+	"sidecar/proxy"
 )
 
 // answerTime bounds the reading and writing of what this package answers itself.
@@ -28,7 +29,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, refusal)
 		return
 	}
-	path := r.URL.EscapedPath()
+	path := proxy.EscapedPath(r.URL)
 	site := p.table.find(r.Host, path)
 	if refusal := checkSite(site, path, upgrade); refusal != nil {
 		s.refuse(w, r, refusal)

@@ -60,6 +60,21 @@ func (s *Server) plan(c config.Config, old *plan) (*plan, error) {
 	return p, nil
 }
 
+// Check opens what c names, as New does, and tells every fault: for who wants to
+// know beforehand whether a start or a reload would go well.
+func Check(c config.Config) error {
+	var faults []error
+	for _, r := range c.AllRoutes() {
+		backend, err := proxy.NewBackend(r.Upstream, r.Path)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("route %s: %w", r.Name(), err))
+			continue
+		}
+		backend.Close()
+	}
+	return errors.Join(faults...)
+}
+
 func (s *Server) site(p, old *plan, r config.Route) (*site, error) {
 	backend, err := proxy.NewBackend(r.Upstream, r.Path)
 	if err != nil {

@@ -11,11 +11,16 @@ import (
 	"sidecar/server"
 )
 
-// check is the command check: config.Load has told the faults.
+// check is the command check: config.Load has told the faults of the settings;
+// what is left are the files that they name.
 func (p program) check(args []string) int {
 	_, c, done, code := p.load("check", args)
 	if done {
 		return code
+	}
+	if err := server.Check(c); err != nil {
+		fmt.Fprintln(p.err, err)
+		return exitUsage
 	}
 	from := c.File
 	if from == "" {

@@ -1,0 +1,56 @@
+package proxy
+
+import (
+	"errors"
+	"testing"
+
+	"sidecar/loop"
+)
+
+// loops is what relays in connect: nil is two goroutines a connection.
+var loops *loop.Group
+
+// TestOnLoops runs every test of a relayed connection again, on epoll loops: one
+// behaviour, one set of tests.
+func TestOnLoops(t *testing.T) {
+	g, err := loop.StartGroup()
+	if errors.Is(err, loop.ErrUnsupported) {
+		t.Skip("no loops on this system")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Stop()
+	loops = g
+	defer func() { loops = nil }()
+	for _, c := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"FramesPassAsTheyAre", TestFramesPassAsTheyAre},
+		{"FramesPassByteByByte", TestFramesPassByteByByte},
+		{"FaultyFramesEndTheConnection", TestFaultyFramesEndTheConnection},
+		{"FaultyLengthsAndMasks", TestFaultyLengthsAndMasks},
+		{"TinyFragmentsAreBounded", TestTinyFragmentsAreBounded},
+		{"ClosesPassBothWays", TestClosesPassBothWays},
+		{"NothingPassesAfterAClose", TestNothingPassesAfterAClose},
+		{"UnansweredCloseEnds", TestUnansweredCloseEnds},
+		{"RelayEchoes", TestRelayEchoes},
+		{"BackendHangsUpFirst", TestBackendHangsUpFirst},
+		{"SocketsThatEndWithoutAClose", TestSocketsThatEndWithoutAClose},
+		{"SocketThatEndsInMidFrame", TestSocketThatEndsInMidFrame},
+		{"LastWordsSurviveAFailedWrite", TestLastWordsSurviveAFailedWrite},
+		{"HeartbeatOverSockets", TestHeartbeatOverSockets},
+		{"SilentEndIsGivenUp", TestSilentEndIsGivenUp},
+		{"SlowReaderStopsTheSender", TestSlowReaderStopsTheSender},
+		{"SlowReaderIsServed", TestSlowReaderIsServed},
+		{"SlowReaderKeepsItsHeartbeat", TestSlowReaderKeepsItsHeartbeat},
+		{"StuckWriteCostsNoProcessor", TestStuckWriteCostsNoProcessor},
+		{"DrainAsksEverybodyAndWaits", TestDrainAsksEverybodyAndWaits},
+		{"DrainCutsWhoeverStays", TestDrainCutsWhoeverStays},
+		{"DrainSpreadsItsCloses", TestDrainSpreadsItsCloses},
+		{"NothingIsLeftBehind", TestNothingIsLeftBehind},
+	} {
+		t.Run(c.name, c.test)
+	}
+}
