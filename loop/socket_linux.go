@@ -177,7 +177,7 @@ func (s *Socket) remove() {
 	s.Watch(0) // also where the descriptor lives on in another process or duplicate
 	s.loop.sockets[s.fd] = nil
 	s.loop.count--
-	s.loop = nil
+	s.loop, s.fd = nil, -1 // a use after this must not reach whoever has the number next
 }
 
 // control calls epoll_ctl on l's descriptor.

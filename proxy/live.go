@@ -16,6 +16,8 @@ type Live struct {
 	draining bool
 	code     int
 	reason   string
+	ends     []func() // what is still to be done for relays that have ended
+	ending   bool     // a goroutine is at it
 }
 
 // Len is the number of connections being relayed.
@@ -70,8 +72,42 @@ func (l *Live) Drain(ctx context.Context, spread time.Duration, code int, reason
 	for _, r := range rest {
 		r.cut()
 	}
-	<-idle // nothing blocks a relay that was cut
+	select { // nothing blocks a relay that was cut, but writing its line to the log may
+	case <-idle:
+	case <-time.After(closeGrace):
+	}
 	return len(rest)
+}
+
+// ended has f, which may block, run behind all others by one goroutine, which ends
+// when there is no more to do. One for each would be as many as there are
+// connections when a backend crashes.
+func (l *Live) ended(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ends = append(l.ends, f)
+	if !l.ending {
+		l.ending = true
+		go l.settle()
+	}
+}
+
+func (l *Live) settle() {
+	for f := l.next(); f != nil; f = l.next() {
+		f()
+	}
+}
+
+func (l *Live) next() func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.ends) == 0 {
+		l.ends, l.ending = nil, false
+		return nil
+	}
+	f := l.ends[0]
+	l.ends = l.ends[1:]
+	return f
 }
 
 // begin marks l as draining, and returns who is in it and what is closed once

@@ -65,13 +65,17 @@ func (r *looped) start(early []byte) {
 	r.loop.Do(func() {
 		now := time.Now()
 		r.state = running
+		var failed [2]error // out of descriptors, say
 		for s := range r.lanes {
 			keepUnsentLow(r.inner[s])
-			if err := r.loop.Add(&r.lanes[s].Socket, r.inner[s], r, loop.Readable); err != nil {
-				r.gone(side(s), now) // out of descriptors, say; the other end is told
-			}
+			failed[s] = r.loop.Add(&r.lanes[s].Socket, r.inner[s], r, loop.Readable)
 		}
 		r.inner = [2]net.Conn{}
+		for s, err := range failed {
+			if err != nil {
+				r.gone(side(s), now)
+			}
+		}
 		if len(early) > 0 {
 			r.write(client, r.pair.take(backend, early, now), now)
 		}
@@ -215,7 +219,13 @@ func (r *looped) settle(now time.Time) {
 		}
 	}
 	for s := range r.lanes {
-		r.watch(side(s))
+		if r.watch(side(s)) != nil {
+			r.lanes[s].out = nil
+			r.pair.resume(side(s).other(), now)
+			r.gone(side(s), now)
+			r.settle(now) // once: a lane at its end is watched for nothing
+			return
+		}
 	}
 	r.loop.SetTimer(&r.timer, r.due(now))
 }
@@ -239,11 +249,11 @@ func (r *looped) hangUp(now time.Time) {
 }
 
 // watch asks for just what can be used: an end is read only while the other takes
-// what it sends.
-func (r *looped) watch(s side) {
+// what it sends. It fails where the kernel's own bound on watches is reached.
+func (r *looped) watch(s side) error {
 	l := &r.lanes[s]
 	if !l.Open() {
-		return
+		return nil
 	}
 	var ev loop.Events
 	if !l.eof && len(r.lanes[s.other()].out) == 0 {
@@ -252,9 +262,7 @@ func (r *looped) watch(s side) {
 	if len(l.out) > 0 {
 		ev |= loop.Writable
 	}
-	if l.Watch(ev) != nil {
-		l.eof = true // cannot happen to an open socket; the timer ends it
-	}
+	return l.Watch(ev)
 }
 
 // due is when to look again.
@@ -279,7 +287,7 @@ func (r *looped) finish() {
 		r.lanes[s].Close()
 		r.outer[s].Close() // its socket is closed; this is for whoever counts connections
 	}
-	go r.pair.report.ended(r.pair) // it may block, and the drain waits for it
+	r.pair.report.ended(r.pair)
 }
 
 // shutdown asks both ends to close.
@@ -306,6 +314,13 @@ func (r *looped) decide(change func(now time.Time)) {
 		change(now)
 		if r.state == running {
 			r.settle(now)
+			return
 		}
+		// The greeting is still being written, to a client that may take nothing.
+		limit := r.pair.by.Add(closeGrace)
+		if !r.until.IsZero() {
+			limit = r.until
+		}
+		r.outer[client].SetWriteDeadline(limit)
 	})
 }

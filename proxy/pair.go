@@ -79,7 +79,7 @@ type pair struct {
 type reporter interface {
 	answered(s side, rtt time.Duration)
 	relayed(s side, bytes, messages int)
-	ended(p *pair) // by whatever moved the bytes, once; it may block
+	ended(p *pair) // by whatever moved the bytes, once
 }
 
 func newPair(now time.Time, beat heartbeat.Policy, l Limits, ext extensions, mark [8]byte) *pair {
@@ -293,7 +293,10 @@ func (p *pair) due(s side, now time.Time) time.Time {
 		return p.by
 	}
 	var at time.Time
-	if !dst.ping {
+	switch {
+	case !dst.paused.IsZero():
+		at = now.Add(p.stall) // its silence is ours; the pulse only moves along
+	case !dst.ping:
 		_, at = dst.pulse.Next(now)
 		at = dst.look(at)
 	}

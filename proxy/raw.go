@@ -287,8 +287,11 @@ func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id string, releas
 	p.report = v
 	v.relay = h.mover(p, front, a.conn)
 	v.raw.observer().Opened()
+	by := start.Add(p.stall)
+	front.SetWriteDeadline(by)
+	a.conn.SetWriteDeadline(by)                   // flow.write depends on there being one
 	draining, code, reason := h.Live.add(v.relay) // before the client can know of it: a drain must not miss it
-	greet(front, a.conn, switched(a.Header), p.stall)
+	front.Write(switched(a.Header))               // if it cannot be written the relay finds the same, and ends
 	if draining {
 		v.relay.shutdown(code, reason)
 	}
@@ -303,15 +306,6 @@ func (h *Raw) mover(p *pair, front, back net.Conn) relayed {
 		}
 	}
 	return newRelay(p, front, back)
-}
-
-// greet writes the answer to the client's handshake. If it cannot be written the
-// relay finds the same, and ends.
-func greet(front, back net.Conn, head []byte, stall time.Duration) {
-	by := time.Now().Add(stall)
-	front.SetWriteDeadline(by)
-	back.SetWriteDeadline(by) // flow.write depends on there being one
-	front.Write(head)
 }
 
 // A ledger is one relayed connection as the world hears of it.
@@ -329,13 +323,16 @@ func (v *ledger) relayed(s side, bytes, messages int) {
 	v.raw.observer().Relayed(s == client, bytes, messages)
 }
 
-// ended is the last that is heard; the drain waits for it.
+// ended is the last that is heard. The drain waits for the line in the log, but no
+// relay does.
 func (v *ledger) ended(p *pair) {
 	age := time.Since(v.start)
 	v.release()
 	v.raw.observer().Closed(p.cause, age)
-	v.raw.log().Info("connection ended", p.summary(v.raw.Route, v.id, age)...)
-	v.raw.Live.remove(v.relay)
+	v.raw.Live.ended(func() {
+		v.raw.log().Info("connection ended", p.summary(v.raw.Route, v.id, age)...)
+		v.raw.Live.remove(v.relay)
+	})
 }
 
 // summary is a connection's last line in the log.

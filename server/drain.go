@@ -87,6 +87,7 @@ func (s *Server) stop() {
 		s.log.Warn("some requests did not notice their end")
 	}
 	s.inForce.Load().closeBackends()
+	s.live.Drain(s.life, 0, goingAway, "") // whoever came in with the last handshake
 	s.loops.Stop()
 }
 

@@ -208,6 +208,7 @@ func (s *Server) OpsAddr() net.Addr {
 // ended in time, ErrDrain when connections had to be cut, or why serving failed.
 // It can be called once.
 func (s *Server) Run(ctx context.Context) error {
+	s.started.Store(true)
 	s.banner()
 	failed := make(chan error, len(s.listeners)+1)
 	for _, l := range s.listeners {
@@ -216,7 +217,6 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.opsListener != nil {
 		s.listening.Go(func() { failed <- s.ops.Serve(s.opsListener) })
 	}
-	s.started.Store(true)
 	var cause error
 	select {
 	case <-ctx.Done():
