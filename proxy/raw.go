@@ -191,8 +191,10 @@ func (h *Raw) ask(ctx context.Context, r *http.Request, header http.Header) (*an
 	a.buf = readers.Get().(*bufio.Reader)
 	a.buf.Reset(a.head)
 	target := h.Backend.target(r.URL)
-	if a.Response, err = exchange(a, r, target, header); err == nil && !stop() {
-		err = context.Cause(ctx)
+	if a.Response, err = exchange(a, r, target, header); !stop() {
+		// Whatever exchange made of it: net/http takes a line that breaks off for
+		// a whole, malformed one.
+		err = fmt.Errorf("waiting for backend's answer to handshake: %w", context.Cause(ctx))
 	}
 	if err != nil {
 		a.done()

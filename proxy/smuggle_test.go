@@ -215,7 +215,7 @@ func TestBackendThatDoesNotAnswer(t *testing.T) {
 			<-time.After(20 * time.Millisecond)
 		}
 	}
-	for name, answer := range map[string]func(v *visit){"silent": nil, "trickle": trickle, "interim only": says("HTTP/1.1 102 P\r\n\r\n")} {
+	for name, answer := range map[string]func(v *visit){"silent": nil, "trickle": trickle, "interim only": says("HTTP/1.1 102 P\r\n\r\n"), "half a line": says("HTTP/1.1 101 Swi"), "half a header": says("HTTP/1.1 101 S\r\nX")} {
 		d, rec := doorTo(t, answer)
 		d.raw.Limits.DialTimeout = 300 * time.Millisecond
 		start := time.Now()
