@@ -105,6 +105,19 @@ func (p *pair) expire(s side, out *splice, now time.Time) {
 // cut gives up on everything at once.
 func (p *pair) cut() { p.ends[client].done, p.ends[backend].done = true, true }
 
+// writeBy is when whatever is being written is given up, once the pair's end is in
+// sight; zero: it is not. until is when the sockets go, zero where that is not
+// known yet. What the ends are told last may itself take closeGrace.
+func (p *pair) writeBy(until time.Time) time.Time {
+	switch {
+	case !until.IsZero():
+		return until
+	case !p.by.IsZero():
+		return p.by.Add(closeGrace)
+	}
+	return time.Time{}
+}
+
 // maxDiscard is how much is read of an end, and thrown away, after its last word
 // or ours. A close of ours could get lost in the reset that follows, but whoever
 // goes on like that is not waiting for it.

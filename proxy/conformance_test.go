@@ -64,10 +64,6 @@ func repeat(n int, part func(func(byte, string) []byte) []byte) func(func(byte, 
 	return func(frame func(byte, string) []byte) []byte { return bytes.Repeat(part(frame), n) }
 }
 
-func raw(s string) func(func(byte, string) []byte) []byte {
-	return func(func(byte, string) []byte) []byte { return []byte(s) }
-}
-
 // both runs a test with each end as the sender.
 func both(t *testing.T, s setup, run func(t *testing.T, from, to *peer)) {
 	for _, up := range []bool{true, false} {

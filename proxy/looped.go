@@ -317,10 +317,6 @@ func (r *looped) decide(change func(now time.Time)) {
 			return
 		}
 		// The greeting is still being written, to a client that may take nothing.
-		limit := r.pair.by.Add(closeGrace)
-		if !r.until.IsZero() {
-			limit = r.until
-		}
-		r.outer[client].SetWriteDeadline(limit)
+		r.outer[client].SetWriteDeadline(r.pair.writeBy(r.until))
 	})
 }

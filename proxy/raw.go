@@ -289,9 +289,7 @@ func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id string, releas
 	p.report = v
 	v.relay = h.mover(p, front, a.conn)
 	v.raw.observer().Opened()
-	by := start.Add(p.stall)
-	front.SetWriteDeadline(by)
-	a.conn.SetWriteDeadline(by)                   // flow.write depends on there being one
+	front.SetWriteDeadline(start.Add(p.stall))
 	draining, code, reason := h.Live.add(v.relay) // before the client can know of it: a drain must not miss it
 	front.Write(switched(a.Header))               // if it cannot be written the relay finds the same, and ends
 	if draining {

@@ -35,6 +35,11 @@ type flow struct {
 func newRelay(p *pair, front, back net.Conn) *relay {
 	r := &relay{pair: p, left: 2}
 	f, b := newStream(front), newStream(back)
+	for _, s := range []*stream{f, b} {
+		if !s.isTLS() {
+			s.SetWriteDeadline(time.Now().Add(p.stall)) // write depends on there being one
+		}
+	}
 	r.flows[client] = flow{relay: r, side: client, src: f, dst: b}
 	r.flows[backend] = flow{relay: r, side: backend, src: b, dst: f}
 	return r
@@ -76,22 +81,10 @@ func (r *relay) wake() {
 		f := &r.flows[s]
 		f.armed = time.Unix(1, 0)
 		f.src.SetReadDeadline(f.armed)
-		if limit := r.writeBy(); !limit.IsZero() {
+		if limit := r.pair.writeBy(r.until); !limit.IsZero() {
 			f.dst.SetWriteDeadline(limit)
 		}
 	}
-}
-
-// writeBy is when whatever is being written is given up, once the pair's end is in
-// sight; zero: it is not. What the ends are told last may itself take closeGrace.
-func (r *relay) writeBy() time.Time {
-	switch {
-	case !r.until.IsZero():
-		return r.until
-	case !r.pair.by.IsZero():
-		return r.pair.by.Add(closeGrace)
-	}
-	return time.Time{}
 }
 
 // run is the life of one direction.
@@ -218,7 +211,7 @@ func (f *flow) writeTLS(b []byte, since time.Time) error {
 	if err == nil {
 		f.relay.mu.Lock()
 		defer f.relay.mu.Unlock()
-		f.dst.SetWriteDeadline(f.relay.writeBy())
+		f.dst.SetWriteDeadline(f.relay.pair.writeBy(f.relay.until))
 		return nil
 	}
 	if isLate(err) {
@@ -232,7 +225,7 @@ func (f *flow) writeTLS(b []byte, since time.Time) error {
 func (f *flow) patience(limit time.Time) bool {
 	f.relay.mu.Lock()
 	defer f.relay.mu.Unlock()
-	if by := f.relay.writeBy(); !by.IsZero() && by.Before(limit) {
+	if by := f.relay.pair.writeBy(f.relay.until); !by.IsZero() && by.Before(limit) {
 		limit = by
 	}
 	if !time.Now().Before(limit) {
