@@ -4,6 +4,48 @@ import "time"
 
 // How a pair ends: why, what each end is told, and by when it is over.
 
+// A parting is what a pair knows of its end, beside the cause.
+type parting struct {
+	code   int // of the first close frame that passed or was made
+	reason string
+	// suspect is the cause if nothing better is learnt by the time the pair must
+	// be over: an end that could not be written to may have closed properly.
+	suspect   string
+	order     [2][]byte // a close frame of ours for each end, to go at the next boundary
+	discarded [2]int64  // what each end sent once done
+}
+
+// parting is the pair's, made when it is first needed.
+func (p *pair) parting() *parting {
+	if p.last == nil {
+		p.last = &parting{}
+	}
+	return p.last
+}
+
+// order is the close frame that is to go to s; nil: none is.
+func (p *pair) order(s side) []byte {
+	if p.last == nil {
+		return nil
+	}
+	return p.last.order[s]
+}
+
+// unorder takes back the order for s.
+func (p *pair) unorder(s side) {
+	if p.last != nil {
+		p.last.order[s] = nil
+	}
+}
+
+// word is the code and reason of the pair's end, once there is a cause.
+func (p *pair) word() (code int, reason string) {
+	if p.last == nil {
+		return 0, ""
+	}
+	return p.last.code, p.last.reason
+}
+
 // gone says that the socket of s has ended: nothing more comes from it, and
 // nothing reaches it. It returns what goes to the other end.
 func (p *pair) gone(s side, now time.Time) []byte {
@@ -20,13 +62,14 @@ func (p *pair) gone(s side, now time.Time) []byte {
 // may still wait to be read, and goes its way; but not for ever.
 func (p *pair) lost(s side, now time.Time) {
 	p.unreachable(s)
-	p.suspect = s.String() + "_gone"
+	p.parting().suspect = s.String() + "_gone"
 	p.hurry(now.Add(closeGrace))
 }
 
 // unreachable says that nothing more can be written to s.
 func (p *pair) unreachable(s side) {
-	p.ends[s].order, p.ends[s].ping = nil, false
+	p.unorder(s)
+	p.ends[s].ping = false
 	p.ends[s.other()].done = true
 }
 
@@ -70,24 +113,25 @@ func (p *pair) shut(code int, reason string, now time.Time) {
 // tell orders a close frame for s, if one can still reach it.
 func (p *pair) tell(s side, code int, reason string) {
 	e := &p.ends[s]
-	if e.got || e.order != nil || p.ends[s.other()].done {
+	if e.got || p.order(s) != nil || p.ends[s.other()].done {
 		return
 	}
-	e.order = closeFrame(code, reason, s == backend)
+	p.parting().order[s] = closeFrame(code, reason, s == backend)
 }
 
 // decide records why the pair ends, the first time, and by when it must be over.
 func (p *pair) decide(cause string, code int, reason string, by time.Time) {
 	if p.cause == "" {
-		p.cause, p.code, p.reason = cause, code, reason
+		last := p.parting()
+		p.cause, last.code, last.reason = cause, code, reason
 	}
 	p.hurry(by)
 }
 
 // hurry brings forward the time by which the pair must be over.
 func (p *pair) hurry(by time.Time) {
-	if p.by.IsZero() || by.Before(p.by) {
-		p.by = by
+	if at := instantOf(by); p.by == 0 || at < p.by {
+		p.by = at
 	}
 }
 
@@ -95,7 +139,7 @@ func (p *pair) hurry(by time.Time) {
 // does not come. The other end still hears of it where a close frame fits.
 func (p *pair) expire(s side, out *splice, now time.Time) {
 	if p.cause == "" {
-		p.decide(p.suspect, codeAbnormal, "", now)
+		p.decide(p.parting().suspect, codeAbnormal, "", now)
 	}
 	p.tell(s.other(), told(s.other(), p.cause), "")
 	p.inject(s, out, now)
@@ -112,8 +156,8 @@ func (p *pair) writeBy(until time.Time) time.Time {
 	switch {
 	case !until.IsZero():
 		return until
-	case !p.by.IsZero():
-		return p.by.Add(closeGrace)
+	case p.by != 0:
+		return p.by.time().Add(closeGrace)
 	}
 	return time.Time{}
 }
@@ -124,7 +168,7 @@ func (p *pair) writeBy(until time.Time) time.Time {
 const maxDiscard = 4 << 20
 
 // deaf reports whether s is not worth reading any more.
-func (p *pair) deaf(s side) bool { return p.ends[s].discarded > maxDiscard }
+func (p *pair) deaf(s side) bool { return p.last != nil && p.last.discarded[s] > maxDiscard }
 
 // over reports whether nothing more is to be written to either end.
 func (p *pair) over() bool { return p.ends[client].done && p.ends[backend].done }
@@ -137,11 +181,11 @@ func (p *pair) proper() bool { return p.ends[backend].sent && p.ends[backend].go
 // A stage is how near a pair is to its end; drivers compare it to know when the
 // other direction must look again.
 type stage struct {
-	by    time.Time
+	by    instant
 	over  bool
 	order [2]bool
 }
 
 func (p *pair) stage() stage {
-	return stage{p.by, p.over(), [2]bool{p.ends[client].order != nil, p.ends[backend].order != nil}}
+	return stage{p.by, p.over(), [2]bool{p.order(client) != nil, p.order(backend) != nil}}
 }

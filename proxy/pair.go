@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"time"
+	"unique"
 
 	"sidecar/heartbeat"
 )
@@ -30,29 +31,31 @@ const closeGrace = time.Second
 // a frame to its last, after a start of Limits.WriteTimeout.
 const minRate = 1024
 
-// An end is what a pair knows of one of its two peers.
+// An end is what a pair knows of one of its two peers. There are two in each
+// connection, most of them idle: what few need is in a parting.
 type end struct {
 	walk  walker          // of what it sends
 	pulse heartbeat.Pulse // of the hop to it
-	// order is a close frame of ours that goes to it at the next boundary.
-	order []byte
 	// frameBy is when the frame it is sending must be complete; zero: none is unfinished.
-	frameBy time.Time
-	frame   uint32    // which one that is, by walk.begun
-	pinged  time.Time // when our last ping went out; zero: it was answered, or none did
-	seq     uint32    // of that ping
-	ping    bool      // a ping of ours goes to it at the next boundary
-	owes    []byte    // the payload of the other end's last ping, unanswered; nil: none is
-	sent    bool      // it sent a close frame
-	got     bool      // a close frame was sent to it
-	done    bool      // nothing more of what it sends is passed on
-	bytes   int64     // that it sent
-	// doubt is when it was first found wanting; zero: it is not.
-	doubt     time.Time
-	discarded int64 // what it sent once done
+	frameBy instant
+	pinged  instant // when our last ping went out; zero: it was answered, or none did
+	owes    *string // the payload of the other end's last ping, unanswered; nil: none is
+	bytes   int64   // that it sent
+	doubt   instant // when it was first found wanting; zero: it is not
 	// paused is since when it is not read, because the other end is slow; zero:
 	// it is read.
-	paused time.Time
+	paused instant
+	seq    uint32 // of our last ping
+	ping   bool   // a ping of ours goes to it at the next boundary
+	sent   bool   // it sent a close frame
+	got    bool   // a close frame was sent to it
+	done   bool   // nothing more of what it sends is passed on
+}
+
+// Terms are what the pairs of a route have in common, and share.
+type terms struct {
+	beat  heartbeat.Policy
+	rules [2]rules
 }
 
 // A pair is the state of one relayed connection and all its rules, without any
@@ -61,18 +64,16 @@ type end struct {
 // be written to an end must be written before it is asked about the other side's
 // bytes again; each side has one reader, who is the one writer of the other.
 type pair struct {
-	ends   [2]end
-	stall  time.Duration // Limits.WriteTimeout
-	mark   [8]byte       // of our pings; nobody but the ends of this pair sees it
-	cause  string        // one of Causes, once the end is decided
-	code   int           // of the first close frame that passed or was made
-	reason string
-	// suspect is the cause if nothing better is learnt by the time the pair must
-	// be over: an end that could not be written to may have closed properly.
-	suspect string
-	by      time.Time     // when the pair must be over; zero: no end is in sight
-	rtt     time.Duration // the last one measured towards the client
-	report  reporter
+	ends  [2]end
+	terms unique.Handle[terms]
+	stall time.Duration // Limits.WriteTimeout
+	mark  [8]byte       // of our pings; nobody but the ends of this pair sees it
+	cause string        // one of Causes, once the end is decided
+	last  *parting      // nil: no end is in sight
+	by    instant       // when the pair must be over; zero: no end is in sight
+	rtt   time.Duration // the last one measured towards the client
+
+	report reporter
 }
 
 // A reporter is told what a pair sees. Its methods must not block.
@@ -84,10 +85,12 @@ type reporter interface {
 
 func newPair(now time.Time, beat heartbeat.Policy, l Limits, ext extensions, mark [8]byte) *pair {
 	p := &pair{stall: l.WriteTimeout, mark: mark}
+	t := terms{beat: beat}
 	for s := range p.ends {
 		p.ends[s].pulse = beat.Start(now, rand.Float64())
-		p.ends[s].walk.rules = rules{masked: side(s) == client, deflate: ext.deflate, lax: ext.unknown, limit: l.Message}
+		t.rules[s] = rules{masked: side(s) == client, deflate: ext.deflate, lax: ext.unknown, limit: l.Message}
 	}
+	p.terms = unique.Make(t)
 	return p
 }
 
@@ -96,11 +99,12 @@ func newPair(now time.Time, beat heartbeat.Policy, l Limits, ext extensions, mar
 func (p *pair) take(s side, b []byte, now time.Time) []byte {
 	src := &p.ends[s]
 	if src.done {
-		src.discarded += int64(len(b)) // nobody got it
+		p.parting().discarded[s] += int64(len(b)) // nobody got it
 		return nil
 	}
 	src.pulse.Seen(now)
-	src.doubt = time.Time{}
+	src.doubt = 0
+	rules := p.terms.Value().rules[s]
 	size, messages := len(b), src.walk.messages
 	src.bytes += int64(size)
 	var out splice
@@ -109,7 +113,7 @@ func (p *pair) take(s side, b []byte, now time.Time) []byte {
 		if src.done || len(b) == 0 {
 			break
 		}
-		n, ev, frame, err := src.walk.next(b, p.waits(s), now)
+		n, ev, frame, err := src.walk.next(b, p.waits(s), now, &rules)
 		switch ev {
 		case walked:
 			out.add(b[:n])
@@ -131,8 +135,7 @@ func (p *pair) take(s side, b []byte, now time.Time) []byte {
 
 // waits reports whether something of ours goes to the end opposite s.
 func (p *pair) waits(s side) bool {
-	dst := &p.ends[s.other()]
-	return dst.ping || dst.order != nil
+	return p.ends[s.other()].ping || p.order(s.other()) != nil
 }
 
 // inject puts what we have to say to the end opposite s between two frames.
@@ -141,9 +144,10 @@ func (p *pair) inject(s side, out *splice, now time.Time) {
 	if src.done || !src.walk.boundary() {
 		return
 	}
-	if dst.order != nil {
-		out.add(dst.order)
-		dst.order, dst.got, src.done = nil, true, true
+	if order := p.order(s.other()); order != nil {
+		out.add(order)
+		p.last.order[s.other()] = nil
+		dst.got, src.done = true, true
 		return
 	}
 	if !dst.ping {
@@ -153,7 +157,7 @@ func (p *pair) inject(s side, out *splice, now time.Time) {
 	dst.pulse.Sent(now)
 	if dst.owes == nil {
 		dst.seq++
-		dst.pinged = now
+		dst.pinged = instantOf(now)
 		payload := binary.BigEndian.AppendUint32(p.mark[:], dst.seq)
 		out.add(controlFrame(opPing, payload, s == client))
 	}
@@ -164,12 +168,13 @@ func (p *pair) control(s side, frame []byte, out *splice, now time.Time) *fault 
 	src, dst := &p.ends[s], &p.ends[s.other()]
 	switch payload := controlPayload(frame); frame[0] & 0xf {
 	case opPing:
-		dst.owes = append([]byte{}, payload...)
+		ping := string(payload)
+		dst.owes = &ping
 	case opPong:
 		if p.ours(s, payload, now) {
 			return nil
 		}
-		if src.owes != nil && bytes.Equal(payload, src.owes) {
+		if src.owes != nil && string(payload) == *src.owes {
 			src.owes = nil
 		}
 	case opClose:
@@ -178,7 +183,8 @@ func (p *pair) control(s side, frame []byte, out *splice, now time.Time) *fault 
 			return errCloseCode
 		}
 		src.sent, src.done = true, true
-		dst.got, dst.order = true, nil
+		dst.got = true
+		p.unorder(s.other())
 		p.decide(s.String()+"_close", code, reason, now.Add(p.stall))
 	}
 	out.add(frame)
@@ -191,9 +197,9 @@ func (p *pair) ours(s side, payload []byte, now time.Time) bool {
 		return false
 	}
 	src := &p.ends[s]
-	if binary.BigEndian.Uint32(payload[len(p.mark):]) == src.seq && !src.pinged.IsZero() {
-		rtt := now.Sub(src.pinged)
-		src.pinged = time.Time{}
+	if binary.BigEndian.Uint32(payload[len(p.mark):]) == src.seq && src.pinged != 0 {
+		rtt := src.pinged.since(now)
+		src.pinged = 0
 		if s == client {
 			p.rtt = rtt
 		}
@@ -207,18 +213,16 @@ func (p *pair) ours(s side, payload []byte, now time.Time) bool {
 func (p *pair) clock(src *end, now time.Time) {
 	switch {
 	case src.walk.idle() || src.done:
-		src.frameBy = time.Time{}
-	case src.frameBy.IsZero() || src.frame != src.walk.begun:
-		src.frame = src.walk.begun
-		src.frameBy = now.Add(p.stall + time.Duration(src.walk.left/minRate)*time.Second)
+		src.frameBy = 0
+	case src.frameBy == 0 || src.walk.begun:
+		src.frameBy = instantOf(now.Add(p.stall + time.Duration(src.walk.left/minRate)*time.Second))
 	}
+	src.walk.begun = false
 }
 
 // late reports whether the end takes too long over a frame, not counting time in
 // which it is not read.
-func (e *end) late(now time.Time) bool {
-	return !e.frameBy.IsZero() && e.paused.IsZero() && !now.Before(e.frameBy)
-}
+func (e *end) late(now time.Time) bool { return e.paused == 0 && e.frameBy.reached(now) }
 
 // tick deals with what is due towards the end opposite s, and with a frame of s
 // that takes too long, and returns what goes to that end.
@@ -227,8 +231,8 @@ func (p *pair) tick(s side, now time.Time) []byte {
 	src := &p.ends[s]
 	switch {
 	case src.done:
-	case !p.by.IsZero():
-		if !now.Before(p.by) {
+	case p.by != 0:
+		if p.by.reached(now) {
 			p.expire(s, &out, now)
 		}
 	case src.late(now):
@@ -250,11 +254,11 @@ const secondLook = 200 * time.Millisecond
 // sure reports whether an end that is found wanting was so for secondLook. A doubt
 // that nobody followed up in time is as good as none.
 func (e *end) sure(now time.Time) bool {
-	if e.doubt.IsZero() || now.Sub(e.doubt) > 5*secondLook {
-		e.doubt = now
+	if e.doubt == 0 || e.doubt.since(now) > 5*secondLook {
+		e.doubt = instantOf(now)
 		return false
 	}
-	return now.Sub(e.doubt) >= secondLook
+	return e.doubt.since(now) >= secondLook
 }
 
 // beat asks the heartbeat of the hop to s what is due.
@@ -263,11 +267,11 @@ func (p *pair) beat(s side, now time.Time) {
 	if e.ping {
 		return // it waits for a frame's end; the peer cannot answer what it did not get
 	}
-	if !e.paused.IsZero() {
+	if e.paused != 0 {
 		p.resume(s, now) // our choice, not its silence; limits.write_timeout judges
 		p.pause(s, now)
 	}
-	switch action, _ := e.pulse.Next(now); action {
+	switch action, _ := e.pulse.Next(p.terms.Value().beat, now); action {
 	case heartbeat.Probe:
 		// Where the other end's ping is unanswered it stands for ours: an end may
 		// answer only the latest ping (RFC 6455 §5.5.3), and must not be brought
@@ -289,26 +293,29 @@ func (p *pair) due(s side, now time.Time) time.Time {
 	if src.done {
 		return now.Add(closeGrace) // nothing but the pair's end, which every driver sees
 	}
-	if !p.by.IsZero() {
-		return p.by
+	if p.by != 0 {
+		return p.by.time()
 	}
 	var at time.Time
 	switch {
-	case !dst.paused.IsZero():
+	case dst.paused != 0:
 		at = now.Add(p.stall) // its silence is ours; the pulse only moves along
 	case !dst.ping:
-		_, at = dst.pulse.Next(now)
+		_, at = dst.pulse.Next(p.terms.Value().beat, now)
 		at = dst.look(at)
 	}
-	if !src.frameBy.IsZero() && src.paused.IsZero() {
-		at = earlier(at, src.look(src.frameBy))
+	if src.frameBy != 0 && src.paused == 0 {
+		at = earlier(at, src.look(src.frameBy.time()))
 	}
 	return at
 }
 
 // look puts a time to judge off to the second look.
 func (e *end) look(at time.Time) time.Time {
-	if second := e.doubt.Add(secondLook); !e.doubt.IsZero() && !at.IsZero() && at.Before(second) {
+	if e.doubt == 0 || at.IsZero() {
+		return at
+	}
+	if second := e.doubt.time().Add(secondLook); at.Before(second) {
 		return second
 	}
 	return at
@@ -326,22 +333,22 @@ func earlier(a, b time.Time) time.Time {
 // its answers may still be behind all that it has yet to read.
 func (p *pair) took(s side, now time.Time) {
 	p.ends[s].pulse.Seen(now)
-	p.ends[s].doubt = time.Time{}
+	p.ends[s].doubt = 0
 }
 
 // pause says that s is not read from now on, until resume. None of that time
 // counts against it.
-func (p *pair) pause(s side, now time.Time) { p.ends[s].paused = now }
+func (p *pair) pause(s side, now time.Time) { p.ends[s].paused = instantOf(now) }
 
 func (p *pair) resume(s side, now time.Time) {
 	e := &p.ends[s]
-	if e.paused.IsZero() {
+	if e.paused == 0 {
 		return
 	}
-	away := now.Sub(e.paused)
-	e.paused, e.doubt = time.Time{}, time.Time{}
+	away := e.paused.since(now)
+	e.paused, e.doubt = 0, 0
 	e.pulse.Away(away)
-	if !e.frameBy.IsZero() {
-		e.frameBy = e.frameBy.Add(away)
+	if e.frameBy != 0 {
+		e.frameBy = instantOf(e.frameBy.time().Add(away))
 	}
 }

@@ -338,8 +338,9 @@ func (v *ledger) ended(p *pair) {
 // summary is a connection's last line in the log.
 func (p *pair) summary(route, id string, age time.Duration) []any {
 	c, b := &p.ends[client], &p.ends[backend]
+	code, reason := p.word()
 	return []any{
-		"session", id, "route", route, "cause", p.cause, "code", p.code, "reason", p.reason,
+		"session", id, "route", route, "cause", p.cause, "code", code, "reason", reason,
 		"duration", age.Round(time.Millisecond), "rtt", p.rtt.Round(time.Microsecond),
 		"bytes_up", c.bytes, "bytes_down", b.bytes,
 		"messages_up", c.walk.messages, "messages_down", b.walk.messages,

@@ -2,7 +2,8 @@ package proxy
 
 import "time"
 
-// Rules are what the frames of one end must obey.
+// Rules are what the frames of one end must obey. They come with each question,
+// for they are the same in thousands of walkers.
 type rules struct {
 	masked  bool  // clients mask, backends do not (RFC 6455 §5.1)
 	deflate bool  // permessage-deflate is agreed: RSV1 may mark a message's first frame (RFC 7692 §6)
@@ -50,14 +51,11 @@ const (
 
 // A flood meters what may come in bursts but not for ever. It is the time at
 // which its bucket is full again.
-type flood struct{ full time.Time }
+type flood struct{ full instant }
 
 func (f *flood) spend(now time.Time) bool {
-	if f.full.Before(now) {
-		f.full = now
-	}
-	f.full = f.full.Add(floodCost)
-	return f.full.Sub(now) <= floodBurst*floodCost
+	f.full = max(f.full, instantOf(now)) + instant(floodCost)
+	return -f.full.since(now) <= floodBurst*floodCost
 }
 
 // An event is why a walk paused.
@@ -77,29 +75,36 @@ const (
 // close frame can still go out. Control frames, at most 139 bytes, are kept until
 // they are whole, for they may have to be swallowed.
 type walker struct {
-	rules
-	left      int64  // payload bytes of the current data frame still to come
-	message   int64  // payload bytes of the unfinished message
-	messages  int64  // data messages that ended
-	held      []byte // the beginning of a frame, not passed on
+	left      int64    // payload bytes of the current data frame still to come
+	message   int64    // payload bytes of the unfinished message
+	messages  int64    // data messages that ended
+	held      *partial // the beginning of a frame, not passed on; nil: there is none
 	flood     flood
 	fragments int32
-	begun     uint32 // frames whose header was judged; it may wrap
-	final     bool   // the current data frame ends its message
-	open      bool   // a fragmented message is unfinished
+	begun     bool // a frame's header was judged, since whoever cares has cleared it
+	final     bool // the current data frame ends its message
+	open      bool // a fragmented message is unfinished
 }
+
+// A partial is the beginning of a frame: of a control frame at most all of it.
+type partial struct {
+	size uint8
+	room [2 + 4 + maxControl]byte
+}
+
+func (h *partial) bytes() []byte { return h.room[:h.size:h.size] }
 
 // boundary reports whether all that was passed on ends with a frame.
 func (w *walker) boundary() bool { return w.left == 0 }
 
 // idle reports whether the end has nothing unfinished.
-func (w *walker) idle() bool { return w.left == 0 && len(w.held) == 0 }
+func (w *walker) idle() bool { return w.left == 0 && w.held == nil }
 
 // next walks b and reports how many of its bytes it dealt with, and how. With
 // stop it pauses wherever a frame ends. frame is set with control.
-func (w *walker) next(b []byte, stop bool, now time.Time) (n int, ev event, frame []byte, err *fault) {
-	if len(w.held) > 0 {
-		return w.resume(b, now)
+func (w *walker) next(b []byte, stop bool, now time.Time, r *rules) (n int, ev event, frame []byte, err *fault) {
+	if w.held != nil {
+		return w.resume(b, now, r)
 	}
 	for n < len(b) {
 		if w.left > 0 {
@@ -114,7 +119,7 @@ func (w *walker) next(b []byte, stop bool, now time.Time) (n int, ev event, fram
 		if len(h) < size || h[0]&0x8 != 0 {
 			break // a control frame or the beginning of a header: by itself
 		}
-		if err := w.begin(h[:size], now); err != nil {
+		if err := w.begin(h[:size], now, r); err != nil {
 			if n > 0 {
 				break // what is good goes first; the fault is found again
 			}
@@ -128,7 +133,7 @@ func (w *walker) next(b []byte, stop bool, now time.Time) (n int, ev event, fram
 	if n > 0 {
 		return n, walked, nil, nil
 	}
-	return w.resume(b, now)
+	return w.resume(b, now, r)
 }
 
 // payload walks over at most n bytes of the current frame's payload.
@@ -142,34 +147,45 @@ func (w *walker) payload(n int64) int {
 }
 
 // resume goes on with a control frame, or with a header that came in pieces.
-func (w *walker) resume(b []byte, now time.Time) (n int, ev event, frame []byte, err *fault) {
-	if whole := frameSize(b); len(w.held) == 0 && len(b) >= 2 && b[0]&0x8 != 0 && len(b) >= whole {
-		if err := w.begin(b[:headerSize(b)], now); err != nil {
+func (w *walker) resume(b []byte, now time.Time, r *rules) (n int, ev event, frame []byte, err *fault) {
+	if whole := frameSize(b); w.held == nil && len(b) >= 2 && b[0]&0x8 != 0 && len(b) >= whole {
+		if err := w.begin(b[:headerSize(b)], now, r); err != nil {
 			return 0, faulted, nil, err
 		}
 		return whole, control, b[:whole], nil
 	}
 	for n < len(b) {
-		k := min(frameSize(w.held)-len(w.held), len(b)-n)
-		w.held = append(w.held, b[n:n+k]...)
+		h, k := w.hold(b[n:])
 		n += k
-		if len(w.held) < headerSize(w.held) {
+		if len(h) < headerSize(h) {
 			continue
 		}
-		if len(w.held) == headerSize(w.held) {
-			if err := w.begin(w.held, now); err != nil {
+		if len(h) == headerSize(h) {
+			if err := w.begin(h, now, r); err != nil {
 				return n, faulted, nil, err
 			}
 		}
-		if len(w.held) == frameSize(w.held) {
-			frame, w.held = w.held, nil
-			if frame[0]&0x8 != 0 {
-				return n, control, frame, nil
+		if len(h) == frameSize(h) {
+			w.held = nil
+			if h[0]&0x8 != 0 {
+				return n, control, h, nil
 			}
-			return n, completed, frame, nil
+			return n, completed, h, nil
 		}
 	}
 	return n, waiting, nil, nil
+}
+
+// hold sets bytes of b aside, as many as the frame still needs to be dealt with or
+// to say how many that is, and returns all that is held.
+func (w *walker) hold(b []byte) (all []byte, n int) {
+	if w.held == nil {
+		w.held = &partial{}
+	}
+	h := w.held
+	n = copy(h.room[h.size:frameSize(h.bytes())], b)
+	h.size += uint8(n)
+	return h.bytes(), n
 }
 
 // frameSize is how many bytes of the frame that begins with h must be there
@@ -183,11 +199,11 @@ func frameSize(h []byte) int {
 }
 
 // begin judges a header and takes it into account.
-func (w *walker) begin(h []byte, now time.Time) *fault {
-	if err := w.judgement(h); err != nil {
+func (w *walker) begin(h []byte, now time.Time, r *rules) *fault {
+	if err := w.judgement(h, r); err != nil {
 		return err
 	}
-	w.begun++
+	w.begun = true
 	fin, op, n := h[0]&0x80 != 0, h[0]&0xf, payloadSize(h)
 	if empty := n == 0 && (!fin || op == opContinuation); op&0x8 != 0 || empty {
 		if !w.flood.spend(now) {
@@ -220,18 +236,18 @@ func (w *walker) ended() {
 const opcodes = 1<<opContinuation | 1<<opText | 1<<opBinary | 1<<opClose | 1<<opPing | 1<<opPong
 
 // judgement is what is wrong with a header, changing nothing.
-func (w *walker) judgement(h []byte) *fault {
+func (w *walker) judgement(h []byte, r *rules) *fault {
 	fin, rsv, op := h[0]&0x80 != 0, h[0]&0x70, h[0]&0xf
 	first := op == opText || op == opBinary
 	n := payloadSize(h)
 	switch {
-	case rsv != 0 && !w.lax && !(w.deflate && first && rsv == 0x40):
+	case rsv != 0 && !r.lax && !(r.deflate && first && rsv == 0x40):
 		return errReservedBits
-	case !w.lax && opcodes>>op&1 == 0:
+	case !r.lax && opcodes>>op&1 == 0:
 		return errReservedOpcode
-	case w.masked && h[1]&0x80 == 0:
+	case r.masked && h[1]&0x80 == 0:
 		return errUnmasked
-	case !w.masked && h[1]&0x80 != 0:
+	case !r.masked && h[1]&0x80 != 0:
 		return errMasked
 	case op&0x8 != 0 && h[1]&0x7f > maxControl:
 		return errControlSize
@@ -247,7 +263,7 @@ func (w *walker) judgement(h []byte) *fault {
 		return errContinuation
 	case op != opContinuation && w.open:
 		return errInterleaved
-	case n > w.limit-w.message:
+	case n > r.limit-w.message:
 		return errTooBig
 	case int64(w.fragments) >= freeFragments+w.message/fragmentSize:
 		return errFragments

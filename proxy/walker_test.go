@@ -29,13 +29,13 @@ func (tr track) equal(o track) bool {
 // walk feeds b to a walker in chunks of the sizes that cut gives.
 func walk(r rules, b []byte, stop bool, cut func(left int) int) track {
 	var tr track
-	w := walker{rules: r}
+	var w walker
 	now := time.Now()
 	for len(b) > 0 && tr.fault == nil {
 		chunk := bytes.Clone(b[:cut(len(b))])
 		b = b[len(chunk):]
 		for len(chunk) > 0 {
-			n, ev, frame, err := w.next(chunk, stop, now)
+			n, ev, frame, err := w.next(chunk, stop, now, &r)
 			switch ev {
 			case walked:
 				tr.passed = append(tr.passed, chunk[:n]...)
@@ -269,8 +269,8 @@ func plantFault(rng *rand.Rand, r rules) []byte {
 // A stream of small frames in one read is walked in one go: one read, one write.
 func TestWalkerTakesManyFramesAtOnce(t *testing.T) {
 	b := bytes.Repeat(rawFrame(0x81, "sixteen bytes...", true), 1000)
-	w := walker{rules: rules{masked: true, limit: 1 << 20}}
-	n, ev, _, err := w.next(b, false, time.Now())
+	var w walker
+	n, ev, _, err := w.next(b, false, time.Now(), &rules{masked: true, limit: 1 << 20})
 	if n != len(b) || ev != walked || err != nil || w.messages != 1000 {
 		t.Errorf("next = %d of %d, %v, %v, %d messages; want all in one go", n, len(b), ev, err, w.messages)
 	}
@@ -297,12 +297,12 @@ func BenchmarkWalk(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			frame := rawFrame(0x82, string(make([]byte, size)), true)
 			chunk := bytes.Repeat(frame, max(1, chunkSize/len(frame)))
-			w := walker{rules: rules{masked: true, limit: 1 << 20}}
+			w, r := walker{}, rules{masked: true, limit: 1 << 20}
 			now := time.Now()
 			b.SetBytes(int64(len(chunk)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if n, _, _, _ := w.next(chunk, false, now); n != len(chunk) {
+				if n, _, _, _ := w.next(chunk, false, now, &r); n != len(chunk) {
 					b.Fatal("not walked")
 				}
 			}
