@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"bytes"
-	"io"
 	"net"
 	"time"
 
@@ -17,8 +15,6 @@ type looped struct {
 	lanes [2]lane // by the side whose socket it is
 	timer loop.Timer
 	until time.Time // when the sockets go, once the pair is over; zero: it is not
-	outer [2]net.Conn
-	inner [2]net.Conn // the sockets, until start
 	state looping
 }
 
@@ -31,33 +27,29 @@ const (
 	finished
 )
 
-// A lane is one socket of a looped relay.
-type lane struct {
-	loop.Socket
-	out     []byte    // what the socket did not take; the other end is not read meanwhile
-	outBy   time.Time // when it is looked at whether something was taken
-	moved   bool      // something was, since that was set
-	doubted bool      // it was found stalled, and gets a second look
-	eof     bool      // it will not be read again
-	shut    bool      // it was told that no more will come
-}
-
-// newLooped makes a relay on l, or nil if front or back is no plain socket.
+// newLooped makes a relay on l, or nil if front or back is neither a plain socket
+// nor TLS upon a detachable one.
 func newLooped(l *loop.Loop, p *pair, front, back net.Conn) *looped {
-	r := &looped{pair: p, loop: l, outer: [2]net.Conn{front, back}, inner: [2]net.Conn{innermost(front), innermost(back)}}
-	if !isSocket(r.inner[client]) || !isSocket(r.inner[backend]) {
+	if socketOf(front) == nil || socketOf(back) == nil {
 		return nil
 	}
+	r := &looped{pair: p, loop: l}
+	r.lanes[client].conn, r.lanes[backend].conn = front, back
 	r.timer.Expired = r
 	return r
 }
 
-func isSocket(c net.Conn) bool {
+// socketOf is the socket under c that a loop can take, or nil.
+func socketOf(c net.Conn) net.Conn {
+	c = innermost(c)
+	if _, d := detachableIn(c); d != nil {
+		c = innermost(d.Conn)
+	}
 	switch c.(type) {
 	case *net.TCPConn, *net.UnixConn:
-		return true
+		return c
 	}
-	return false
+	return nil
 }
 
 // start begins to relay.
@@ -67,10 +59,8 @@ func (r *looped) start(early []byte) {
 		r.state = running
 		var failed [2]error // out of descriptors, say
 		for s := range r.lanes {
-			keepUnsentLow(r.inner[s])
-			failed[s] = r.loop.Add(&r.lanes[s].Socket, r.inner[s], r, loop.Readable)
+			failed[s] = r.attach(&r.lanes[s])
 		}
-		r.inner = [2]net.Conn{}
 		for s, err := range failed {
 			if err != nil {
 				r.gone(side(s), now)
@@ -79,8 +69,27 @@ func (r *looped) start(early []byte) {
 		if len(early) > 0 {
 			r.write(client, r.pair.take(backend, early, now), now)
 		}
+		for s := range r.lanes {
+			if r.lanes[s].tls != nil && failed[s] == nil {
+				r.read(side(s), now) // what TLS read ahead no event will tell of
+			}
+		}
 		r.settle(now)
 	})
+}
+
+// attach moves a lane's socket onto the loop.
+func (r *looped) attach(l *lane) error {
+	socket := socketOf(l.conn)
+	keepUnsentLow(socket)
+	if err := r.loop.Add(&l.Socket, socket, r, loop.Readable); err != nil {
+		return err
+	}
+	var d *detachable
+	if l.tls, d = detachableIn(innermost(l.conn)); d != nil {
+		d.lane = l
+	}
+	return nil
 }
 
 // Ready serves one socket.
@@ -94,6 +103,7 @@ func (r *looped) Ready(s *loop.Socket, ev loop.Events) {
 		r.flush(at, now)
 	}
 	if ev&loop.Readable != 0 && r.lanes[at].Watched()&loop.Readable != 0 {
+		r.lanes[at].budget = turnBudget
 		r.read(at, now)
 	}
 	r.settle(now)
@@ -104,7 +114,7 @@ func (r *looped) Expire() {
 	now := time.Now()
 	r.tick(now)
 	for s := range r.lanes {
-		if l := &r.lanes[s]; len(l.out) > 0 && !now.Before(l.outBy) {
+		if l := &r.lanes[s]; l.waits() && !now.Before(l.late.by) {
 			r.stall(side(s), now)
 		}
 	}
@@ -115,16 +125,15 @@ func (r *looped) Expire() {
 // it took something it has as long again: so a stall is noticed after WriteTimeout
 // and at most twice that, as flow.write does.
 func (r *looped) stall(s side, now time.Time) {
-	l := &r.lanes[s]
-	switch {
-	case l.moved:
-		l.moved, l.outBy = false, now.Add(r.pair.stall)
+	switch late := r.lanes[s].late; {
+	case late.moved:
+		late.moved, late.by = false, now.Add(r.pair.stall)
 		return
-	case !l.doubted:
-		l.doubted, l.outBy = true, now.Add(secondLook)
+	case !late.doubted:
+		late.doubted, late.by = true, now.Add(secondLook)
 		return
 	}
-	l.out = nil
+	r.lanes[s].drop()
 	r.pair.resume(s.other(), now)
 	r.pair.stalled(s, now)
 	r.pair.unreachable(s)
@@ -136,17 +145,23 @@ func (r *looped) tick(now time.Time) {
 	}
 }
 
-// read takes what s sent, once: a loop has others to serve.
+// read takes what s sent: once, for a loop has others to serve. TLS is read until
+// it has no whole record left, since no event will tell of that one.
 func (r *looped) read(s side, now time.Time) {
-	b := r.loop.Scratch()
-	n, err := r.lanes[s].Read(b)
-	switch {
-	case err == loop.ErrWait:
-	case err != nil:
-		r.gone(s, now)
-	default:
-		r.write(s.other(), r.pair.take(s, b[:n], now), now)
-		r.lanes[s].eof = r.pair.deaf(s)
+	l, b := &r.lanes[s], r.loop.Scratch()
+	for {
+		n, err := l.read(b)
+		r.keep(s, now)
+		if n > 0 {
+			r.write(s.other(), r.pair.take(s, b[:n], now), now)
+			l.eof = r.pair.deaf(s)
+		}
+		if err != nil && err != loop.ErrWait {
+			r.gone(s, now)
+		}
+		if err != nil || l.tls == nil {
+			return
+		}
 	}
 }
 
@@ -159,24 +174,19 @@ func (r *looped) gone(s side, now time.Time) {
 // write sends b to s, behind what still waits. What is not taken waits, and with
 // it the other end.
 func (r *looped) write(s side, b []byte, now time.Time) {
-	l := &r.lanes[s]
 	if len(b) == 0 {
 		return
 	}
-	if len(l.out) > 0 {
-		l.out = append(l.out, b...)
-		return
-	}
-	n, err := 0, error(io.ErrClosedPipe)
-	if l.Open() {
-		n, err = l.Write(b)
-	}
-	if err != nil && err != loop.ErrWait {
+	if err := r.lanes[s].write(b); err != nil {
 		r.pair.lost(s, now)
-		return
 	}
-	if n < len(b) {
-		l.out, l.outBy, l.moved, l.doubted = bytes.Clone(b[n:]), now.Add(r.pair.stall), n > 0, false
+	r.keep(s, now)
+}
+
+// keep begins the wait for an end that did not take all it was given.
+func (r *looped) keep(s side, now time.Time) {
+	if late := r.lanes[s].late; late != nil && late.by.IsZero() {
+		late.by = now.Add(r.pair.stall)
 		r.pair.pause(s.other(), now)
 	}
 }
@@ -184,23 +194,18 @@ func (r *looped) write(s side, b []byte, now time.Time) {
 // flush sends what waits for s.
 func (r *looped) flush(s side, now time.Time) {
 	l := &r.lanes[s]
-	if len(l.out) == 0 {
+	if !l.waits() {
 		return
 	}
-	n, err := l.Write(l.out)
-	if err != nil && err != loop.ErrWait {
-		l.out = nil
+	moved, err := l.flush()
+	if !l.waits() {
 		r.pair.resume(s.other(), now)
+	}
+	switch {
+	case err != nil:
 		r.pair.lost(s, now)
-		return
-	}
-	if n > 0 {
-		l.moved, l.doubted = true, false
+	case moved:
 		r.pair.took(s, now)
-	}
-	if l.out = l.out[n:]; len(l.out) == 0 {
-		l.out = nil
-		r.pair.resume(s.other(), now)
 	}
 }
 
@@ -213,14 +218,14 @@ func (r *looped) settle(now time.Time) {
 	}
 	if r.pair.over() {
 		r.hangUp(now)
-		if r.lanes[client].eof && r.lanes[backend].eof && r.waiting() == 0 || !now.Before(r.until) {
+		if r.lanes[client].spent() && r.lanes[backend].spent() || !now.Before(r.until) {
 			r.finish()
 			return
 		}
 	}
 	for s := range r.lanes {
 		if r.watch(side(s)) != nil {
-			r.lanes[s].out = nil
+			r.lanes[s].drop()
 			r.pair.resume(side(s).other(), now)
 			r.gone(side(s), now)
 			r.settle(now) // once: a lane at its end is watched for nothing
@@ -230,8 +235,6 @@ func (r *looped) settle(now time.Time) {
 	r.loop.SetTimer(&r.timer, r.due(now))
 }
 
-func (r *looped) waiting() int { return len(r.lanes[client].out) + len(r.lanes[backend].out) }
-
 // hangUp tells both ends that no more will come, once they have all there is, and
 // gives them closeGrace.
 func (r *looped) hangUp(now time.Time) {
@@ -240,11 +243,11 @@ func (r *looped) hangUp(now time.Time) {
 	}
 	for s := range r.lanes {
 		l := &r.lanes[s]
-		if l.shut || len(l.out) > 0 || !l.Open() || side(s) == backend && r.pair.proper() {
+		if l.shut || l.waits() || !l.Open() || side(s) == backend && r.pair.proper() {
 			continue
 		}
-		l.shut = true
-		l.CloseWrite()
+		l.closeWrite()
+		r.keep(side(s), now)
 	}
 }
 
@@ -256,10 +259,10 @@ func (r *looped) watch(s side) error {
 		return nil
 	}
 	var ev loop.Events
-	if !l.eof && len(r.lanes[s.other()].out) == 0 {
+	if !l.eof && !r.lanes[s.other()].waits() {
 		ev |= loop.Readable
 	}
-	if len(l.out) > 0 {
+	if l.waits() {
 		ev |= loop.Writable
 	}
 	return l.Watch(ev)
@@ -270,8 +273,8 @@ func (r *looped) due(now time.Time) time.Time {
 	at := r.until
 	for s := range r.lanes {
 		at = earlier(at, r.pair.due(side(s), now))
-		if l := &r.lanes[s]; len(l.out) > 0 {
-			at = earlier(at, l.outBy)
+		if l := &r.lanes[s]; l.waits() {
+			at = earlier(at, l.late.by)
 		}
 	}
 	if at.IsZero() {
@@ -285,7 +288,7 @@ func (r *looped) finish() {
 	r.loop.StopTimer(&r.timer)
 	for s := range r.lanes {
 		r.lanes[s].Close()
-		r.outer[s].Close() // its socket is closed; this is for whoever counts connections
+		r.lanes[s].conn.Close() // its socket is closed; this is for whoever counts connections
 	}
 	r.pair.report.ended(r.pair)
 }
@@ -317,6 +320,6 @@ func (r *looped) decide(change func(now time.Time)) {
 			return
 		}
 		// The greeting is still being written, to a client that may take nothing.
-		r.outer[client].SetWriteDeadline(r.pair.writeBy(r.until))
+		r.lanes[client].conn.SetWriteDeadline(r.pair.writeBy(r.until))
 	})
 }
