@@ -68,9 +68,12 @@ func (d *detachable) deadline(t time.Time, set func(net.Conn, time.Time) error) 
 	return set(d.Conn, t)
 }
 
-// detachableIn is what c's TLS is upon, or nil where it cannot be moved.
+// NetConn is the connection beneath.
+func (d *detachable) NetConn() net.Conn { return d.Conn }
+
+// detachableIn is what c's TLS is upon, or nil where that cannot be moved.
 func detachableIn(c net.Conn) (*tls.Conn, *detachable) {
-	secure, ok := c.(*tls.Conn)
+	secure, ok := innermost(c).(*tls.Conn)
 	if !ok {
 		return nil, nil
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"net"
 	"time"
 
@@ -30,26 +31,21 @@ const (
 // newLooped makes a relay on l, or nil if front or back is neither a plain socket
 // nor TLS upon a detachable one.
 func newLooped(l *loop.Loop, p *pair, front, back net.Conn) *looped {
-	if socketOf(front) == nil || socketOf(back) == nil {
-		return nil
-	}
 	r := &looped{pair: p, loop: l}
-	r.lanes[client].conn, r.lanes[backend].conn = front, back
+	for s, c := range [2]net.Conn{front, back} {
+		if !loopable(c) {
+			return nil
+		}
+		r.lanes[s].conn = c
+	}
 	r.timer.Expired = r
 	return r
 }
 
-// socketOf is the socket under c that a loop can take, or nil.
-func socketOf(c net.Conn) net.Conn {
-	c = innermost(c)
-	if _, d := detachableIn(c); d != nil {
-		c = innermost(d.Conn)
-	}
-	switch c.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return c
-	}
-	return nil
+func loopable(c net.Conn) bool {
+	_, secure := innermost(c).(*tls.Conn)
+	_, d := detachableIn(c)
+	return socketOf(c) != nil && (d != nil || !secure)
 }
 
 // start begins to relay.
@@ -86,7 +82,7 @@ func (r *looped) attach(l *lane) error {
 		return err
 	}
 	var d *detachable
-	if l.tls, d = detachableIn(innermost(l.conn)); d != nil {
+	if l.tls, d = detachableIn(l.conn); d != nil {
 		d.lane = l
 	}
 	return nil

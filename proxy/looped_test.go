@@ -23,8 +23,8 @@ func (e *ending) ended(p *pair) { e.over <- p.cause }
 func tcpPair(t *testing.T) (near, far *net.TCPConn) {
 	t.Helper()
 	ln := listen(t)
-	far = newPeer(t, must(net.Dial("tcp", ln.Addr().String())), true).conn
-	near = newPeer(t, must(ln.Accept()), true).conn
+	far = newPeer(t, must(net.Dial("tcp", ln.Addr().String())), true).conn.TCPConn
+	near = newPeer(t, must(ln.Accept()), true).conn.TCPConn
 	return near, far
 }
 

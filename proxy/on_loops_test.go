@@ -23,6 +23,24 @@ func TestOnLoops(t *testing.T) {
 	defer g.Stop()
 	loops = g
 	defer func() { loops = nil }()
+	eachRelayTest(t)
+}
+
+// TestTLSOnLoops runs them with TLS towards the client, on epoll loops.
+func TestTLSOnLoops(t *testing.T) {
+	overTLS = true
+	defer func() { overTLS = false }()
+	TestOnLoops(t)
+}
+
+// TestTLSOnGoroutines runs them with TLS towards the client, the plain way.
+func TestTLSOnGoroutines(t *testing.T) {
+	overTLS = true
+	defer func() { overTLS = false }()
+	eachRelayTest(t)
+}
+
+func eachRelayTest(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		test func(*testing.T)

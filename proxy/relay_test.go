@@ -209,7 +209,7 @@ func TestSlowReaderStopsTheSender(t *testing.T) {
 // the other waits.
 func TestSlowReaderIsServed(t *testing.T) {
 	both(t, setup{limits: Limits{WriteTimeout: 500 * time.Millisecond}}, func(t *testing.T, from, to *peer) {
-		to.conn.SetReadBuffer(16 << 10)
+		to.conn.SetReadBuffer(slowBuffer())
 		data := make([]byte, 8<<20)
 		rand.Read(data)
 		f := from.frame(0x82, string(data))

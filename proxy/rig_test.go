@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,7 +26,7 @@ const testKey = "dGhlIHNhbXBsZSBub25jZQ=="
 // sockets, and frames made by hand.
 type peer struct {
 	t      *testing.T
-	conn   *net.TCPConn
+	conn   *link
 	r      *bufio.Reader
 	masked bool // what it sends
 }
@@ -69,15 +68,14 @@ func connect(t *testing.T, s setup) *wire {
 		Route: "/", Backend: b, Guard: &access.Guard{}, Heartbeat: s.beat, Limits: s.limits, Live: w.live,
 		Observer: w.seen, Loops: s.loops, Log: slog.New(slog.NewJSONHandler(w.log, nil)),
 	}
-	front := httptest.NewServer(raw)
-	t.Cleanup(front.Close)
+	front := serveFront(t, raw)
 	header := ""
 	if s.extensions != "" {
 		header = "Sec-WebSocket-Extensions: " + s.extensions + "\r\n"
 	}
 	accepted := make(chan *peer, 1)
 	go func() { accepted <- acceptPeer(t, ln, header) }()
-	w.client = dialPeer(t, front.Listener.Addr().String())
+	w.client = dialFront(t, front)
 	w.client.send([]byte(handshakeRequest(header)))
 	if got := w.client.head(); !strings.HasPrefix(got, "HTTP/1.1 101 ") {
 		t.Fatalf("answer to the handshake = %q; want 101", got)
@@ -132,7 +130,7 @@ func dialPeer(t *testing.T, addr string) *peer {
 func newPeer(t *testing.T, c net.Conn, masked bool) *peer {
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(20 * time.Second)) // a test that waits longer has failed
-	return &peer{t: t, conn: c.(*net.TCPConn), r: bufio.NewReader(c), masked: masked}
+	return &peer{t: t, conn: &link{TCPConn: c.(*net.TCPConn)}, r: bufio.NewReader(c), masked: masked}
 }
 
 // head reads up to the empty line.
@@ -260,7 +258,7 @@ func (p *peer) wantEnd() {
 // reset ends the connection as a crash would.
 func (p *peer) reset() {
 	p.conn.SetLinger(0)
-	p.conn.Close()
+	p.conn.TCPConn.Close()
 }
 
 // gone waits until the relay has ended, and ends it if a test left it open.

@@ -34,7 +34,7 @@ func newStream(c net.Conn) *stream {
 			s.raw, s.try = raw, s.tryRead
 		}
 	}
-	keepUnsentLow(inner)
+	keepUnsentLow(socketOf(c))
 	return s
 }
 
@@ -57,6 +57,19 @@ func innermost(c net.Conn) net.Conn {
 		}
 		c = w.NetConn()
 	}
+}
+
+// socketOf is the TCP or unix socket that c is upon, through TLS too; nil: none.
+func socketOf(c net.Conn) net.Conn {
+	c = innermost(c)
+	if t, ok := c.(*tls.Conn); ok {
+		c = innermost(t.NetConn())
+	}
+	switch c.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return c
+	}
+	return nil
 }
 
 // isTLS reports whether a write that timed out has broken the connection
@@ -97,5 +110,10 @@ func (s *stream) release() {
 func (s *stream) closeWrite() {
 	if s.half != nil {
 		s.half.CloseWrite()
+	}
+	if s.isTLS() { // that was TLS's last word (RFC 8446 §6.1), now the socket's
+		if half, ok := socketOf(s.Conn).(interface{ CloseWrite() error }); ok {
+			half.CloseWrite()
+		}
 	}
 }
