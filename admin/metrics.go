@@ -15,7 +15,7 @@ import (
 const other = "other"
 
 // Reasons are why a request can be answered without asking any backend.
-var Reasons = []string{"no_route", "target", "method", "dot_segment", "protocol"}
+var Reasons = []string{"no_route", "target", "method", "dot_segment", "protocol", "host", "streams"}
 
 // Metrics are the program's numbers, in a registry of their own. All labels are
 // from fixed sets or are the operator's own route names. Methods may be called
@@ -54,7 +54,7 @@ func NewMetrics(b Build, sockets func() int) *Metrics {
 	m.maxFiles = m.gauge("sidecar_descriptors_max", "Descriptors this process may have (RLIMIT_NOFILE) that the bounds were reckoned from.")
 	m.maxSockets = m.gauge("sidecar_client_sockets_max", "Client sockets that are accepted before accepting waits.")
 	m.registry.MustRegister(m.limits, buildInfo(b), prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: "sidecar_client_sockets", Help: "Client sockets open now, with a connection on them or not."},
+		prometheus.GaugeOpts{Name: "sidecar_client_sockets", Help: "Client sockets open now, with a connection on them or not, and requests over HTTP/2, which each count as one more."},
 		func() float64 { return float64(sockets()) }))
 	m.reloadTime.SetToCurrentTime()
 	m.reloadOK.Set(1)
@@ -123,6 +123,22 @@ func (m *Metrics) Limit(name string, n int) {
 func (m *Metrics) Descriptors(files, sockets int) {
 	m.maxFiles.Set(float64(files))
 	m.maxSockets.Set(float64(sockets))
+}
+
+// Certificate shows the end of the certificate that clients get, and whether the
+// files, when last read, held one that can be used. It is called once at most.
+func (m *Metrics) Certificate(expiry func() time.Time, fresh func() bool) {
+	show := func(name, help string, f func() float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+	}
+	show("sidecar_tls_certificate_expiry_timestamp_seconds", "When the certificate that clients get expires, in Unix time.",
+		func() float64 { return float64(expiry().Unix()) })
+	show("sidecar_tls_certificate_fresh", "0 while the files hold no certificate and key that can be used: the old ones go on.", func() float64 {
+		if fresh() {
+			return 1
+		}
+		return 0
+	})
 }
 
 // handler serves the numbers. Several slow scrapers at once would each hold a

@@ -1,5 +1,3 @@
-// Package certs will keep a tls.Config fresh by certmagic. For now it declares
-// the settings; only mode "off" can be asked for.
 package certs
 
 import (
@@ -13,9 +11,13 @@ type Settings struct {
 	// Mode is off (the default), files (Cert and Key), acme (Domains and the
 	// rest), or internal (certificates of our own making, for development).
 	Mode string `yaml:"mode" enum:"off,files,acme,internal"`
-	// HTTP is the plain listener that redirects and answers HTTP-01. Unused with
-	// mode off. Default ":80".
+	// HTTP is where the plain listener is that redirects to https, as host:port or
+	// unix:/path; "off" or "" is none. Unused with mode off. Default ":80".
 	HTTP string `yaml:"http"`
+	// Loop relays TLS connections on epoll loops where there are any. False: by two
+	// goroutines each, which takes more memory and leans on nothing that crypto/tls
+	// does not document. Unused with mode off. Default true.
+	Loop bool `yaml:"loop"`
 	// Cert and Key are PEM files, read again when they change. Mode files only.
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
@@ -44,7 +46,13 @@ type EAB struct {
 }
 
 // Default are the settings of a configuration that names none.
-func Default() Settings { return Settings{Mode: "off", HTTP: ":80"} }
+func Default() Settings { return Settings{Mode: "off", HTTP: ":80", Loop: true} }
+
+// On reports whether clients' TLS ends here at all.
+func (s Settings) On() bool { return s.Mode != "off" }
+
+// Redirects reports whether there is a plain listener that redirects to https.
+func (s Settings) Redirects() bool { return s.On() && s.HTTP != "" && s.HTTP != "off" }
 
 // Validate reports what is wrong with s, each fault as "key: what and remedy".
 // Files are opened elsewhere.
@@ -75,6 +83,7 @@ func (s Settings) unused() []error {
 		modes []string
 	}{
 		{"http", s.HTTP != Default().HTTP, []string{"files", "acme", "internal"}},
+		{"loop", s.Loop != Default().Loop, []string{"files", "acme", "internal"}},
 		{"cert", s.Cert != "", []string{"files"}},
 		{"key", s.Key != "", []string{"files"}},
 		{"domains", len(s.Domains) > 0, []string{"acme"}},

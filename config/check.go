@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"sidecar/access"
@@ -21,12 +22,23 @@ func (l *loader) check() {
 	for key, v := range map[string]any{"drain": c.Drain, "ops": c.Ops, "log": c.Log} {
 		l.validate(reflect.ValueOf(v), key)
 	}
-	if c.TLS.Mode != "off" {
-		l.report("tls.mode", fmt.Sprintf("%q is not in this version of sidecar; it has: off", c.TLS.Mode))
-	} else {
-		l.validate(reflect.ValueOf(c.TLS), "tls")
-	}
+	l.checkTLS()
 	l.checkRoutes()
+}
+
+// tlsModes are the ways to end TLS that are in this version.
+var tlsModes = []string{"off", "files"}
+
+func (l *loader) checkTLS() {
+	c := &l.config.TLS
+	if !slices.Contains(tlsModes, c.Mode) {
+		l.report("tls.mode", fmt.Sprintf("%q is not in this version of sidecar; it has: %s", c.Mode, strings.Join(tlsModes, ", ")))
+		return
+	}
+	l.validate(reflect.ValueOf(*c), "tls")
+	if c.Redirects() {
+		l.checkOwnListen("tls.http", c.HTTP)
+	}
 }
 
 // validate asks the settings themselves, section by section.

@@ -86,7 +86,7 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 		"socketio.path": "/socket.io/", "socketio.mode": "message", "socketio.recovery": "true", "socketio.connect_timeout": "45s",
 		"sockjs.path": "", "sockjs.websocket": "true", "sockjs.cookie": "false", "sockjs.response_limit": "128KiB",
 		"sockjs.heartbeat": "25s", "sockjs.disconnect_delay": "5s", "sockjs.iframe": "false",
-		"tls.mode": "off", "tls.http": ":80", "tls.cert": "", "tls.key": "", "tls.domains": "", "tls.email": "", "tls.ca": "",
+		"tls.mode": "off", "tls.http": ":80", "tls.loop": "true", "tls.cert": "", "tls.key": "", "tls.domains": "", "tls.email": "", "tls.ca": "",
 		"tls.storage": "", "tls.on_demand": "false", "tls.eab.key_id": "", "tls.eab.mac": "",
 		"limits.connections": "0", "limits.per_address": "0", "limits.handshakes_per_second": "0", "limits.message": "16MiB",
 		"limits.body": "1MB", "limits.header_timeout": "5s", "limits.write_timeout": "10s", "limits.dial_timeout": "5s",

@@ -24,19 +24,22 @@ func (l *loader) checkListen() {
 			l.report(key, quote(s)+" is given twice")
 		}
 	}
-	l.checkOpsListen()
+	if !c.Ops.Off() {
+		l.checkOwnListen("ops.listen", c.Ops.Listen)
+	}
+	if c.TLS.Redirects() && c.TLS.HTTP == c.Ops.Listen && !strings.HasSuffix(c.TLS.HTTP, ":0") {
+		l.report("tls.http", quote(c.TLS.HTTP)+" is ops.listen too; give it a port of its own")
+	}
 }
 
-func (l *loader) checkOpsListen() {
-	c := &l.config
-	if c.Ops.Off() {
-		return
+// checkOwnListen checks the address of a listener that may be off, and is for
+// something else than listen is.
+func (l *loader) checkOwnListen(key, at string) {
+	if text := listenFault(at); text != "" {
+		l.report(key, quote(at)+" "+text+"; off is for none")
 	}
-	if text := listenFault(c.Ops.Listen); text != "" {
-		l.report("ops.listen", quote(c.Ops.Listen)+" "+text+"; off is for none")
-	}
-	if at := c.Ops.Listen; slices.Contains(c.Listen, at) && !strings.HasSuffix(at, ":0") {
-		l.report("ops.listen", quote(at)+" is where clients come in too; give it a port of its own")
+	if slices.Contains(l.config.Listen, at) && !strings.HasSuffix(at, ":0") {
+		l.report(key, quote(at)+" is where clients come in too; give it a port of its own")
 	}
 }
 

@@ -142,7 +142,7 @@ func words(path string, f field) []string {
 	case "protocols":
 		return inVersion
 	case "tls.mode":
-		return []string{"off"}
+		return tlsModes
 	}
 	return f.enum()
 }

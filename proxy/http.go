@@ -123,13 +123,14 @@ func (h *HTTP) rewrite(p *httputil.ProxyRequest) {
 
 // fail answers for a backend that did not.
 func (h *HTTP) fail(w http.ResponseWriter, r *http.Request, err error) {
+	// Over HTTP/1.1 net/http takes the end of the body's time for the client's
+	// leaving; over HTTP/2 it is an error of the body, and not the backend's either.
+	if b, ok := r.Context().Value(theBody{}).(*pacedBody); ok && b.late() {
+		w.Header().Set("Connection", "close")
+		http.Error(w, "the request body came too slowly", http.StatusRequestTimeout)
+		return
+	}
 	if r.Context().Err() != nil {
-		// net/http takes the end of the body's time for the client's leaving.
-		if b, ok := r.Context().Value(theBody{}).(*pacedBody); ok && b.late() {
-			w.Header().Set("Connection", "close")
-			http.Error(w, "the request body came too slowly", http.StatusRequestTimeout)
-			return
-		}
 		panic(http.ErrAbortHandler) // the client has gone; there is nobody to tell
 	}
 	_, status := outcome(err)

@@ -13,11 +13,15 @@ func (s *Server) banner() {
 	if a := s.OpsAddr(); a != nil {
 		ops = addressOf(a)
 	}
+	redirect := "off"
+	if l := s.redirectListener; l != nil {
+		redirect = addressOf(l.Addr())
+	}
 	var addresses []string
 	for _, a := range s.Addrs() {
 		addresses = append(addresses, addressOf(a))
 	}
-	s.log.Info("serving", "listen", addresses, "ops", ops, "routes", routesOf(c), "file", c.File,
+	s.log.Info("serving", "listen", addresses, "tls", c.TLS.Mode, "redirect", redirect, "ops", ops, "routes", routesOf(c), "file", c.File,
 		"version", ThisVersion().Version, "descriptors", s.budget.files, "client_sockets", s.budget.sockets)
 	if s.budget.files < lowLimit {
 		s.log.Warn("the descriptor limit is low; raise it (ulimit -n, LimitNOFILE=) to serve more clients",

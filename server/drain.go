@@ -59,7 +59,7 @@ func (s *Server) empty(ctx context.Context, spread time.Duration) (connections, 
 	relayed.Go(func() { connections = s.live.Drain(ctx, spread, goingAway, reason) })
 	// Shutdown closes the listeners, and connections that idle or that sent no
 	// request within five seconds; it waits for the others.
-	if err := s.public.Shutdown(ctx); err != nil {
+	if err := s.shutdown(ctx); err != nil {
 		requests = s.active.len()
 	}
 	relayed.Wait()
@@ -68,17 +68,40 @@ func (s *Server) empty(ctx context.Context, spread time.Duration) (connections, 
 	return connections, requests
 }
 
+// shutdown is http.Server.Shutdown of the client servers, and returns soon after ctx
+// is done. The original may not: it closes idle connections one by one, and with
+// TLS each that takes no more bytes holds it up by the 5 s that crypto/tls has for
+// its last alert.
+func (s *Server) shutdown(ctx context.Context) error {
+	ended := make(chan error, 2)
+	go func() { ended <- s.public.Shutdown(ctx) }()
+	go func() { ended <- s.plain.Shutdown(ctx) }()
+	for range 2 {
+		select {
+		case err := <-ended:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
 // stop cuts what is left and waits for whoever was started.
 func (s *Server) stop() {
 	s.stopRequests()
-	_ = s.public.Close()
-	_ = s.ops.Close()
 	s.Close()
 	ended := make(chan struct{})
 	go func() {
+		for _, h := range []*http.Server{&s.ops, s.plain, &s.public} {
+			_ = h.Close() // in here, since it may take as long as a Shutdown
+		}
 		s.listening.Wait()
 		s.handlers.Lock()
 		s.handlers.Unlock() //nolint:staticcheck // the point was to get it
+		s.closeCerts()
 		close(ended)
 	}()
 	select {

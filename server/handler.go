@@ -44,6 +44,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		site.raw.ServeHTTP(w, r)
 		return
 	}
+	if r.ProtoMajor == 2 {
+		if !s.slots.takeStream() {
+			s.refuse(w, r, &access.Refusal{Status: http.StatusServiceUnavailable, Reason: "streams", RetryAfter: time.Second, Text: "too many requests are under way"})
+			return
+		}
+		defer s.slots.release()
+	}
 	_ = c.SetWriteDeadline(time.Time{}) // the last answer's; HTTP has its own
 	site.plain.ServeHTTP(w, r)
 	if r.ContentLength != 0 {
@@ -56,8 +63,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // understand as an order to go somewhere else.
 func checkTarget(r *http.Request) *access.Refusal {
 	switch {
+	case r.ProtoMajor == 2 && r.Method != "PRI":
+		if refusal := checkStream(r); refusal != nil {
+			return refusal
+		}
 	case r.ProtoMajor != 1: // net/http lets the preface of HTTP/2 pass as a request
 		return &access.Refusal{Status: http.StatusHTTPVersionNotSupported, Reason: "target", Text: "only HTTP/1.1 is served here"}
+	}
+	switch {
 	case r.Method == http.MethodConnect:
 		return &access.Refusal{Status: http.StatusMethodNotAllowed, Reason: "method", Text: "CONNECT is not served here"}
 	case r.URL.IsAbs() || r.URL.Host != "" || !strings.HasPrefix(r.RequestURI, "/"):
@@ -91,7 +104,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *access.
 	c := http.NewResponseController(w)
 	by := time.Now().Add(answerTime)
 	_, _ = c.SetWriteDeadline(by), c.SetReadDeadline(by)
-	if r.ContentLength != 0 || r.Method == http.MethodConnect || r.ProtoMajor != 1 {
+	// Over HTTP/2 a body has an end that nobody can mistake.
+	if r.ProtoMajor == 1 && r.ContentLength != 0 || r.Method == http.MethodConnect || r.Method == "PRI" {
 		w.Header().Set("Connection", "close")
 	}
 	refusal.ServeHTTP(w, r)

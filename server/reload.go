@@ -14,11 +14,16 @@ import (
 func (s *Server) Reload(c config.Config) error {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
+	useCerts, err := s.prepareCerts(c)
+	if err != nil {
+		return fmt.Errorf("reloading: %w", err)
+	}
 	p, err := s.plan(c, s.inForce.Load())
 	if err != nil {
 		return fmt.Errorf("reloading: %w", err)
 	}
 	s.enforce(p)
+	useCerts()
 	s.metrics.Reloaded(true)
 	s.log.Info("reloaded", "file", c.File, "routes", routesOf(c))
 	if keys := needRestart(s.boot, c); len(keys) > 0 {
@@ -46,7 +51,9 @@ func needRestart(boot, c config.Config) []string {
 	}{
 		{"listen", boot.Listen, c.Listen},
 		{"proxy_protocol", boot.ProxyProtocol, c.ProxyProtocol},
-		{"tls", boot.TLS, c.TLS},
+		{"tls.mode", boot.TLS.Mode, c.TLS.Mode},
+		{"tls.http", boot.TLS.HTTP, c.TLS.HTTP},
+		{"tls.loop", boot.TLS.Loop, c.TLS.Loop},
 		{"limits.header_timeout", boot.Limits.HeaderTimeout, c.Limits.HeaderTimeout},
 		{"ops.listen", boot.Ops.Listen, c.Ops.Listen},
 		{"log.format", boot.Log.Format, c.Log.Format},

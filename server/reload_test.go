@@ -125,7 +125,8 @@ func TestNeedRestart(t *testing.T) {
 	}{
 		"nothing":         {func(*config.Config) {}, ""},
 		"what may change": {func(c *config.Config) { c.Drain.For = time.Second; c.Limits.Access.Connections = 3 }, ""},
-		"tls":             {func(c *config.Config) { c.TLS.Mode = "files" }, "tls"},
+		"tls":             {func(c *config.Config) { c.TLS.Mode, c.TLS.HTTP, c.TLS.Loop = "files", "off", false }, "tls.mode,tls.http,tls.loop"},
+		"another pair":    {func(c *config.Config) { c.TLS.Cert, c.TLS.Key = "a", "b" }, ""},
 		"trusted proxies": {func(c *config.Config) { c.TrustedProxies = nil }, "trusted_proxies (for proxy_protocol)"},
 	} {
 		changed := boot

@@ -10,12 +10,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"sidecar/access"
 	"sidecar/admin"
+	"sidecar/certs"
 	"sidecar/config"
 	"sidecar/loop"
 	"sidecar/proxy"
@@ -53,10 +55,13 @@ type Server struct {
 	metrics *admin.Metrics
 	limiter *access.Limiter
 	live    proxy.Live
-	loops   *loop.Group // nil: there are none here
+	loops   *loop.Group   // nil: there are none here
+	certs   *certs.Source // nil: TLS does not end here
 
 	public, ops       http.Server
+	plain             *http.Server // redirects to https
 	listeners         []net.Listener
+	redirectListener  net.Listener // nil: off
 	opsListener       net.Listener // nil: off
 	active            active
 	inForce           atomic.Pointer[plan]
@@ -84,24 +89,35 @@ func (e Environment) New(c config.Config) (*Server, error) {
 	s.log = NewLogger(e.Stderr, c.Log.Format, &s.level)
 	s.life, s.cut = context.WithCancelCause(context.Background())
 	s.requests, s.stopRequests = context.WithCancel(context.Background())
-	if err := s.reckon(e.Descriptors, len(c.Listen)); err != nil {
+	listeners := len(c.Listen)
+	if c.TLS.Redirects() {
+		listeners++
+	}
+	if err := s.reckon(e.Descriptors, listeners); err != nil {
 		return nil, err
 	}
-	if err := s.startLoops(e); err != nil {
-		return nil, err
-	}
-	p, err := s.plan(c, nil)
-	if err != nil {
-		s.Close()
-		return nil, err
-	}
-	s.enforce(p)
-	s.assemble()
-	if err := s.bind(); err != nil {
+	if err := s.begin(e); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// begin starts and opens all that Close ends.
+func (s *Server) begin(e Environment) error {
+	if err := s.startLoops(e); err != nil {
+		return err
+	}
+	if err := s.startCerts(); err != nil {
+		return err
+	}
+	p, err := s.plan(s.boot, nil)
+	if err != nil {
+		return err
+	}
+	s.enforce(p)
+	s.assemble()
+	return s.bind()
 }
 
 // startLoops starts what relays raw connections. stop ends it, or a Close without
@@ -135,16 +151,21 @@ func (s *Server) reckon(files, listeners int) (err error) {
 	return nil
 }
 
-// assemble makes both HTTP servers. Only HTTP/1.1 is spoken.
+// assemble makes the HTTP servers. Without TLS only HTTP/1.1 is spoken.
 func (s *Server) assemble() {
-	var one http.Protocols
+	var one, public http.Protocols
 	one.SetHTTP1(true)
+	public.SetHTTP1(true)
 	s.public = http.Server{
-		Handler: s.counted(s), Protocols: &one, DisableGeneralOptionsHandler: true,
+		Handler: s.counted(s), Protocols: &public, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: s.boot.Limits.HeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: errorLog(s.log), ConnState: s.active.state,
 		BaseContext: func(net.Listener) context.Context { return s.requests },
 	}
+	if s.certs != nil {
+		s.secure(&s.public, s.boot.Limits.Proxy.WriteTimeout)
+	}
+	s.plain = s.redirector()
 	s.ops = http.Server{
 		Handler: admin.Handler(s.metrics, s.conditions), Protocols: &one,
 		ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: maxHeader,
@@ -162,19 +183,27 @@ func (s *Server) counted(next http.Handler) http.Handler {
 	})
 }
 
-// bind opens the listeners. The bound on sockets is innermost: a peer that owes
-// a PROXY header holds a descriptor too.
+// bounded is l with what strangers meet first. The bound on sockets is innermost: a
+// peer that owes a PROXY header holds a descriptor too.
+func (s *Server) bounded(l net.Listener) net.Listener {
+	l = limit(l, s.slots)
+	if s.boot.ProxyProtocol {
+		l = access.Listener(l, s.inForce.Load().proxies, s.boot.Limits.HeaderTimeout)
+	}
+	return l
+}
+
+// bind opens the listeners.
 func (s *Server) bind() error {
 	for _, address := range s.boot.Listen {
 		l, err := listen(address)
 		if err != nil {
 			return fmt.Errorf("listen: %w", err)
 		}
-		l = limit(l, s.slots)
-		if s.boot.ProxyProtocol {
-			l = access.Listener(l, s.inForce.Load().proxies, s.boot.Limits.HeaderTimeout)
-		}
-		s.listeners = append(s.listeners, l)
+		s.listeners = append(s.listeners, s.bounded(l))
+	}
+	if err := s.bindRedirect(); err != nil {
+		return err
 	}
 	if s.boot.Ops.Off() {
 		return nil
@@ -210,9 +239,12 @@ func (s *Server) OpsAddr() net.Addr {
 func (s *Server) Run(ctx context.Context) error {
 	s.started.Store(true)
 	s.banner()
-	failed := make(chan error, len(s.listeners)+1)
+	failed := make(chan error, len(s.listeners)+2)
 	for _, l := range s.listeners {
-		s.listening.Go(func() { failed <- s.public.Serve(l) })
+		s.listening.Go(func() { failed <- s.serve(l) })
+	}
+	if s.redirectListener != nil {
+		s.listening.Go(func() { failed <- s.plain.Serve(s.redirectListener) })
 	}
 	if s.opsListener != nil {
 		s.listening.Go(func() { failed <- s.ops.Serve(s.opsListener) })
@@ -231,13 +263,13 @@ func (s *Server) Run(ctx context.Context) error {
 // soon after if anybody was still there. It may be called at any time and again.
 func (s *Server) Close() {
 	s.cut(ErrDrain)
-	for _, l := range s.listeners {
-		_ = l.Close()
+	for _, l := range append(slices.Clone(s.listeners), s.redirectListener, s.opsListener) {
+		if l != nil {
+			_ = l.Close()
+		}
 	}
-	if s.opsListener != nil {
-		_ = s.opsListener.Close()
-	}
-	if !s.started.Load() {
-		s.loops.Stop() // else stop does, once everybody has left
+	if !s.started.Load() { // else stop does, once everybody has left
+		s.loops.Stop()
+		s.closeCerts()
 	}
 }

@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"access":            {},
 	"certs":             {},
 	"test":              {}, // its tests may import all
+	"test/authority":    {},
 	"test/faultlink":    {},
 	"test/history":      {},
 }

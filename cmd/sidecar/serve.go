@@ -33,6 +33,10 @@ func (p program) serve(args []string) int {
 	if done {
 		return code
 	}
+	if err := server.Check(c); err != nil {
+		fmt.Fprintln(p.err, err)
+		return exitUsage
+	}
 	s, err := server.Environment{Stderr: p.err}.New(c)
 	if err != nil {
 		return p.failed(err)

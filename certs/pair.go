@@ -1,0 +1,177 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+// maxFile bounds what is read of a PEM file. A chain takes some KiB.
+const maxFile = 1 << 20
+
+// files are a certificate's and its key's names.
+type files struct{ cert, key string }
+
+func filesOf(s Settings) files { return files{s.Cert, s.Key} }
+
+// A content is what both files held at one time.
+type content struct{ cert, key []byte }
+
+// sum stands for a content. The key is not kept a second time to compare with.
+func (c content) sum() [sha256.Size]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d ", len(c.cert)) // what moves from one file to the other is a change
+	h.Write(c.cert)
+	h.Write(c.key)
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// read reads both files, and tells the faults of both.
+func (f files) read() (c content, err error) {
+	var first, second error
+	c.cert, first = readFile("tls.cert", f.cert, "name the PEM file of a certificate and its chain")
+	c.key, second = readFile("tls.key", f.key, "name the PEM file of the certificate's key")
+	return c, errors.Join(first, second)
+}
+
+func readFile(key, name, remedy string) ([]byte, error) {
+	fault := func(what string) error { return fmt.Errorf("%s: %q %s; %s", key, name, what, remedy) }
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, fault("cannot be read: " + why(err))
+	case !info.Mode().IsRegular(): // reading a pipe might never end
+		return nil, fault("is no regular file")
+	case info.Size() > maxFile:
+		return nil, fault("is larger than 1 MiB")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fault("cannot be read: " + why(err))
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return nil, fault("cannot be read: " + why(err))
+	}
+	return b, nil
+}
+
+// why is an error of the file system without the file's name.
+func why(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err.Error()
+	}
+	return err.Error()
+}
+
+// A pair is a certificate with its key, ready for handshakes.
+type pair struct {
+	files files
+	sum   [sha256.Size]byte
+	cert  *tls.Certificate
+	leaf  *x509.Certificate
+}
+
+// load reads and checks the pair in f.
+func load(f files) (*pair, error) {
+	c, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	return parse(f, c)
+}
+
+// parse makes a pair of what the files f held. It refuses more than crypto/tls
+// does, which overlooks a chain's last certificate that is half written.
+func parse(f files, c content) (*pair, error) {
+	if err := errors.Join(checkCert(f.cert, c.cert), checkKey(f.key, c.key)); err != nil {
+		return nil, err
+	}
+	cert, err := tls.X509KeyPair(c.cert, c.key)
+	if err != nil && strings.Contains(err.Error(), "does not match") {
+		return nil, fmt.Errorf("tls.key: %q does not belong to the certificate in %q; name the key that it was made for", f.key, f.cert)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tls.key: %q cannot be used with the certificate in %q: %w; name another pair", f.key, f.cert, err)
+	}
+	return &pair{files: f, sum: c.sum(), cert: &cert, leaf: cert.Leaf}, nil
+}
+
+func checkCert(name string, text []byte) error {
+	fault := func(what string, a ...any) error {
+		return fmt.Errorf("tls.cert: %q %w; it must hold PEM blocks CERTIFICATE, the server's own first", name, fmt.Errorf(what, a...))
+	}
+	n := 0
+	for block := range blocks(&text) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		n++
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return fault("has a faulty certificate as number %d: %w", n, err)
+		}
+	}
+	switch {
+	case torn(text):
+		return fault("ends within a PEM block, as if it were not written to its end")
+	case n == 0:
+		return fault("holds no certificate")
+	}
+	return nil
+}
+
+func checkKey(name string, text []byte) error {
+	fault := func(what string) error {
+		return fmt.Errorf("tls.key: %q %s; it must hold a PEM block PRIVATE KEY, not encrypted", name, what)
+	}
+	found := false
+	for block := range blocks(&text) {
+		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+			return fault("holds an encrypted key")
+		}
+		found = found || block.Type == "PRIVATE KEY" || strings.HasSuffix(block.Type, " PRIVATE KEY")
+	}
+	switch {
+	case torn(text):
+		return fault("ends within a PEM block, as if it were not written to its end")
+	case !found:
+		return fault("holds no key")
+	}
+	return nil
+}
+
+// blocks yields the PEM blocks of text, and leaves in it what is behind them.
+func blocks(text *[]byte) func(func(*pem.Block) bool) {
+	return func(yield func(*pem.Block) bool) {
+		for {
+			block, rest := pem.Decode(*text)
+			*text = rest
+			if block == nil || !yield(block) {
+				return
+			}
+		}
+	}
+}
+
+// torn reports whether what is behind the last block begins another.
+func torn(rest []byte) bool { return bytes.Contains(rest, []byte("-----BEGIN")) }
+
+// names are a certificate's names and addresses.
+func names(c *x509.Certificate) []string {
+	all := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		all = append(all, ip.String())
+	}
+	return all
+}

@@ -1,0 +1,111 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"sidecar/access"
+	"sidecar/certs"
+	"sidecar/config"
+)
+
+// What one HTTP/2 connection may take. Frames larger than 16 KiB would need a
+// buffer of their size each, and what a client sends ahead of a slow backend is
+// kept until that has read it.
+const (
+	maxStreams = 100
+	maxFrame   = 16 << 10
+	maxAhead   = 256 << 10
+)
+
+// startCerts starts what keeps certificates fresh. Close or stop ends it.
+func (s *Server) startCerts() (err error) {
+	if !s.boot.TLS.On() {
+		return nil
+	}
+	if s.certs, err = certs.Start(s.boot.TLS, s.log); err != nil {
+		return err
+	}
+	s.metrics.Certificate(s.certs.Expiry, s.certs.Fresh)
+	return nil
+}
+
+func (s *Server) closeCerts() {
+	if s.certs != nil {
+		s.certs.Close()
+	}
+}
+
+// prepareCerts reads the certificates of c, and returns what puts them in force.
+func (s *Server) prepareCerts(c config.Config) (use func(), err error) {
+	if s.certs == nil || c.TLS.Mode != s.boot.TLS.Mode {
+		return func() {}, nil // the mode needs a restart
+	}
+	return s.certs.Prepare(c.TLS)
+}
+
+// secure makes the public server end TLS. The handshake has ReadHeaderTimeout, as
+// the head of the first request has then.
+func (s *Server) secure(h *http.Server, writeTimeout time.Duration) {
+	h.TLSConfig = s.certs.TLSConfig()
+	h.Protocols.SetHTTP2(true)
+	h.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame,
+		MaxReceiveBufferPerConnection: maxAhead, MaxReceiveBufferPerStream: maxAhead,
+		// A stream's own deadline resets the stream, for which there must be room to
+		// write: a client that reads nothing at all is ended by this one.
+		WriteByteTimeout: writeTimeout,
+	}
+}
+
+// serve serves clients on l until it is closed.
+func (s *Server) serve(l net.Listener) error {
+	if s.certs == nil {
+		return s.public.Serve(l)
+	}
+	return s.public.ServeTLS(l, "", "")
+}
+
+// checkStream refuses what HTTP/2 lets through, and HTTP/1.1 towards the backend
+// has no place for: a blank in the path would end it there.
+func checkStream(r *http.Request) *access.Refusal {
+	bad := func(text string) *access.Refusal {
+		return &access.Refusal{Status: http.StatusBadRequest, Reason: "target", Text: text}
+	}
+	for _, c := range []byte(r.RequestURI) {
+		if c <= ' ' || c == 0x7f {
+			return bad("the request target has a blank or a control character")
+		}
+	}
+	for _, c := range []byte(r.Method) {
+		if c <= ' ' || c >= 0x7f || c == '/' {
+			return bad("the method is no token")
+		}
+	}
+	if r.TLS == nil {
+		return bad("the scheme must be https here") // net/http tells it so
+	}
+	return nil
+}
+
+// takeStream takes a token for the backend's socket of a request over HTTP/2: the
+// tokens are reckoned with one request for each client socket, and here a socket
+// has up to maxStreams. The last quarter is left for those who have no socket yet.
+func (s *slots) takeStream() bool {
+	if len(s.free) <= cap(s.free)/4 {
+		return false
+	}
+	select {
+	case <-s.free:
+		return true
+	default:
+		return false
+	}
+}
+
+// permission adds the remedy where it is the low port that may not be bound.
+func permission(err error) error {
+	return fmt.Errorf("%w; take another port, such as :8081, or off, or allow low ports (CAP_NET_BIND_SERVICE)", err)
+}
