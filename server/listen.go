@@ -15,7 +15,7 @@ import (
 func listen(address string) (net.Listener, error) {
 	path, isUnix := strings.CutPrefix(address, "unix:")
 	if !isUnix {
-		return net.Listen("tcp", address) // the error names the address
+		return listenTCP(address) // the error names the address
 	}
 	if err := removeStale(path); err != nil {
 		return nil, err
