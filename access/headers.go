@@ -15,25 +15,36 @@ import (
 // headers were stripped, or a client could strip ours.
 func (c Client) SetForwarded(h http.Header) {
 	for name := range h {
-		if isForwarding(name) {
+		if IsForwarding(name) {
 			delete(h, name)
 		}
 	}
-	if c.Addr.IsValid() {
-		h.Set("X-Forwarded-For", c.path())
+	for name, value := range c.Forwarded {
+		h[name] = []string{value}
 	}
-	if c.Host != "" {
-		h.Set("X-Forwarded-Host", c.Host)
+}
+
+// Forwarded yields the headers that SetForwarded sets, names in canonical form,
+// for who writes a head without making a copy of it first.
+func (c Client) Forwarded(yield func(name, value string) bool) {
+	if c.Addr.IsValid() && !yield("X-Forwarded-For", c.path()) {
+		return
+	}
+	if c.Host != "" && !yield("X-Forwarded-Host", c.Host) {
+		return
 	}
 	proto := c.Scheme
 	if proto == "" {
 		proto = "http"
 	}
-	h.Set("X-Forwarded-Proto", proto)
+	yield("X-Forwarded-Proto", proto)
 }
 
 // path lists the client and the trusted hops, nearest last.
 func (c Client) path() string {
+	if len(c.hops) == 0 {
+		return c.Addr.String()
+	}
 	var b strings.Builder
 	b.WriteString(c.Addr.String())
 	for _, hop := range c.hops {
@@ -46,10 +57,13 @@ func (c Client) path() string {
 // nearestLast turns the hops around: the walk meets the nearest first.
 func (c *Client) nearestLast() { slices.Reverse(c.hops) }
 
-// isForwarding knows the forwarding headers in every spelling that a backend
+// IsForwarding knows the forwarding headers in every spelling that a backend
 // may take for them: CGI and its heirs read X_Forwarded_For, and some
 // X.Forwarded.For, as X-Forwarded-For.
-func isForwarding(name string) bool {
+func IsForwarding(name string) bool {
+	if name == "" || name[0]|0x20 != 'x' && name[0]|0x20 != 'f' {
+		return false // most are not: no need to spell them out
+	}
 	plain := strings.Map(plainByte, name)
 	return plain == "forwarded" || plain == "x-real-ip" || plain == "x-forwarded" ||
 		strings.HasPrefix(plain, "x-forwarded-")

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -20,9 +21,10 @@ import (
 // safe for concurrent use.
 type Backend struct {
 	network, addr string
-	tls           *tls.Config // nil: in clear
-	prefix, path  string      // path, if set, takes prefix's place
-	host          string      // for what is asked in nobody's name
+	literal       netip.AddrPort // addr, where that is no name
+	tls           *tls.Config    // nil: in clear
+	prefix, path  string         // path, if set, takes prefix's place
+	host          string         // for what is asked in nobody's name
 	transport     *http.Transport
 
 	mu         sync.Mutex // guards what follows
@@ -64,6 +66,8 @@ func NewBackend(u Upstream, prefix string) (*Backend, error) {
 	b.addr = net.JoinHostPort(target.Hostname(), portOf(target, secure))
 	if u.Socket != "" {
 		b.network, b.addr = "unix", u.Socket
+	} else if literal, err := netip.ParseAddrPort(b.addr); err == nil {
+		b.literal = literal
 	}
 	if secure {
 		if b.tls, err = clientTLS(u, target.Hostname()); err != nil {
@@ -115,21 +119,6 @@ func (b *Backend) Secure() bool { return b.tls != nil }
 
 // Replaces reports whether the backend's path takes the place of the route's.
 func (b *Backend) Replaces() bool { return b.path != "" }
-
-// dial opens a connection to the backend. TLS is done when it returns.
-func (b *Backend) dial(ctx context.Context) (net.Conn, error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, b.network, b.addr)
-	if err != nil || b.tls == nil {
-		return c, err
-	}
-	t := tls.Client(c, b.tls)
-	if err := t.HandshakeContext(ctx); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return t, nil
-}
 
 // target is the request target for a client's, in the form in which it came.
 func (b *Backend) target(u *url.URL) string {

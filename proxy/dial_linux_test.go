@@ -72,3 +72,53 @@ func TestDialThatHangs(t *testing.T) {
 		t.Errorf("log = %s; want the first timeout, the second being within a second, and nothing of who left", s)
 	}
 }
+
+// The kernel watches over a backend where no heartbeat does, and only there.
+func TestBackendIsKeptAlive(t *testing.T) {
+	ln := listen(t)
+	b, err := NewBackend(Upstream{URL: "ws://" + ln.Addr().String()}, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pulse := range []bool{false, true} {
+		c, err := b.dialBy(t.Context(), time.Now().Add(time.Minute), pulse)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Control(func(fd uintptr) {
+			alive, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
+			if err != nil || (alive == 1) == pulse {
+				t.Errorf("with a heartbeat %v: SO_KEEPALIVE = %d, %v", pulse, alive, err)
+			}
+		})
+	}
+}
+
+// A name is looked up, and the time for it is bounded by the same deadline.
+func TestDialByName(t *testing.T) {
+	ln := listen(t)
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	b, err := NewBackend(Upstream{URL: "ws://localhost:" + port}, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.dialBy(t.Context(), time.Now().Add(time.Minute), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	for _, url := range []string{"ws://localhost:" + port, "ws://127.0.0.1:" + port} {
+		if b, err = NewBackend(Upstream{URL: url}, "/"); err != nil {
+			t.Fatal(err)
+		}
+		_, err := b.dialBy(t.Context(), time.Now().Add(-time.Second), true)
+		if name, _ := outcome(err); err == nil || name != "timeout" {
+			t.Errorf("dialling %s too late: %v; want a timeout", url, err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -22,6 +23,9 @@ const maxExtensions = 32
 // values of Sec-WebSocket-Extensions (RFC 6455 §9.1).
 func agreed(offers, answers []string) (extensions, error) {
 	var got extensions
+	if len(answers) == 0 {
+		return got, nil
+	}
 	offered, _ := parseExtensions(offers) // what of it is malformed was offered to nobody
 	accepted, err := parseExtensions(answers)
 	if err != nil {
@@ -120,20 +124,35 @@ func parseExtension(s string) (extension, error) {
 
 // isToken reports whether s is a token of RFC 9110 §5.6.2.
 func isToken(s string) bool {
-	return s != "" && strings.IndexFunc(s, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
-	}) < 0
+	for i := range len(s) {
+		if !tokenBytes[s[i]] {
+			return false
+		}
+	}
+	return s != ""
 }
 
-// tokens are the elements of a header that is a list of tokens.
+var tokenBytes = func() (t [256]bool) {
+	for c := byte('!'); c < 0x7f; c++ {
+		t[c] = strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) < 0
+	}
+	return t
+}()
+
+// tokens are the elements of a header that is a list of tokens. key is in its
+// canonical form.
 func tokens(h http.Header, key string) []string {
-	var list []string
-	for _, v := range h.Values(key) {
-		for _, t := range strings.Split(v, ",") {
-			if t = strings.TrimSpace(t); t != "" {
-				list = append(list, t)
+	return slices.Collect(eachToken(h, key))
+}
+
+func eachToken(h http.Header, key string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, v := range h[key] {
+			for t := range strings.SplitSeq(v, ",") {
+				if t = strings.TrimSpace(t); t != "" && !yield(t) {
+					return
+				}
 			}
 		}
 	}
-	return list
 }

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"sidecar/access"
 )
 
 // SessionHeader tells the backend the connection's public id: the one that the
@@ -33,7 +31,7 @@ func checkUpgrade(r *http.Request) *refusal {
 	bad := func(format string, a ...any) *refusal {
 		return &refusal{http.StatusBadRequest, fmt.Sprintf(format, a...)}
 	}
-	up := r.Header.Values("Upgrade")
+	up := r.Header["Upgrade"]
 	switch {
 	case r.Method != http.MethodGet:
 		return &refusal{http.StatusMethodNotAllowed, "a WebSocket handshake is a GET"}
@@ -41,27 +39,41 @@ func checkUpgrade(r *http.Request) *refusal {
 		return bad("a WebSocket handshake needs HTTP/1.1")
 	case len(up) != 1 || !strings.EqualFold(up[0], "websocket"):
 		return bad("only upgrades to websocket are served here")
-	case !slices.ContainsFunc(tokens(r.Header, "Connection"), isUpgrade):
+	case !hasUpgrade(r.Header):
 		return bad("the Connection header does not say upgrade")
 	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
 		return bad("a WebSocket handshake has no body")
 	case r.URL.IsAbs() || r.URL.Host != "" || !strings.HasPrefix(r.RequestURI, "/"):
 		return bad("the request target must be a path")
-	case !slices.Equal(r.Header.Values("Sec-Websocket-Version"), []string{"13"}):
+	case !isJust(r.Header["Sec-Websocket-Version"], "13"):
 		return &refusal{http.StatusUpgradeRequired, "only version 13 of the WebSocket protocol is served here"}
 	}
-	key := r.Header.Values("Sec-Websocket-Key")
+	key := r.Header["Sec-Websocket-Key"]
 	if len(key) != 1 || !validKey(key[0]) {
 		return bad("Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 	return nil
 }
 
-func isUpgrade(token string) bool { return strings.EqualFold(token, "upgrade") }
+func isJust(values []string, want string) bool { return len(values) == 1 && values[0] == want }
+
+// hasUpgrade reports whether Connection says upgrade.
+func hasUpgrade(h http.Header) bool {
+	for t := range eachToken(h, "Connection") {
+		if strings.EqualFold(t, "upgrade") {
+			return true
+		}
+	}
+	return false
+}
 
 func validKey(s string) bool {
-	b, err := base64.StdEncoding.DecodeString(s)
-	return err == nil && len(b) == 16 && len(s) == 24
+	var b [18]byte // 24 characters may stand for so many
+	if len(s) != 24 {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(b[:], []byte(s))
+	return err == nil && n == 16
 }
 
 // acceptFor is the proof that a handshake was understood (RFC 6455 §4.2.2).
@@ -79,80 +91,77 @@ var hopByHop = []string{
 
 // strip removes hop-by-hop headers, those that Connection names among them.
 func strip(h http.Header) {
-	for _, name := range tokens(h, "Connection") {
-		h.Del(name)
+	for _, name := range listedIn(h) {
+		delete(h, name)
 	}
 	for _, name := range hopByHop {
-		h.Del(name)
+		delete(h, name)
 	}
 }
 
-// upgradeHeader is what the backend is sent for a client's handshake: what a
-// direct client would have sent, and who the client is.
-func upgradeHeader(r *http.Request, c access.Client, id string) http.Header {
-	h := r.Header.Clone()
-	key := h.Get("Sec-Websocket-Key")
-	protocols := offeredProtocols(h)
-	strip(h)
-	for _, name := range []string{"Content-Length", "Expect", "Sec-Websocket-Protocol"} {
-		h.Del(name)
+// listedIn are the headers that Connection names, beside those that are hop-by-hop
+// anyway, in order: thousands of names against thousands of headers would be a
+// cheap way to keep us busy.
+func listedIn(h http.Header) (names []string) {
+	for t := range eachToken(h, "Connection") {
+		if name := http.CanonicalHeaderKey(t); !slices.Contains(hopByHop, name) {
+			names = append(names, name)
+		}
 	}
-	h.Set("Connection", "Upgrade")
-	h.Set("Upgrade", "websocket")
-	h.Set("Sec-Websocket-Version", "13")
-	h.Set("Sec-Websocket-Key", key)
-	if len(protocols) > 0 {
-		h.Set("Sec-Websocket-Protocol", strings.Join(protocols, ", "))
+	slices.Sort(names)
+	return names
+}
+
+// isHopByHop reports whether strip would remove name where listedIn is listed.
+func isHopByHop(name string, listed []string) bool {
+	if slices.Contains(hopByHop, name) {
+		return true
 	}
-	c.SetForwarded(h)
-	dropSession(h)
-	h.Set(SessionHeader, id)
-	return h
+	_, found := slices.BinarySearch(listed, name)
+	return found
 }
 
 // dropSession removes a stranger's SessionHeader, in every spelling that CGI and
 // its heirs take for it.
 func dropSession(h http.Header) {
 	for name := range h {
-		if len(name) == len(SessionHeader) && strings.EqualFold(hyphens.Replace(name), SessionHeader) {
+		if isSession(name) {
 			delete(h, name)
 		}
 	}
 }
 
+func isSession(name string) bool {
+	return len(name) == len(SessionHeader) && strings.EqualFold(hyphens.Replace(name), SessionHeader)
+}
+
 var hyphens = strings.NewReplacer("_", "-", ".", "-")
 
 // offeredProtocols are the subprotocols offered to the backend.
-func offeredProtocols(h http.Header) []string {
-	return slices.DeleteFunc(tokens(h, "Sec-Websocket-Protocol"), func(p string) bool {
-		return strings.HasPrefix(strings.ToLower(p), ownSubprotocols)
-	})
+func offeredProtocols(h http.Header) (list []string) {
+	for t := range eachToken(h, "Sec-Websocket-Protocol") {
+		if !strings.HasPrefix(strings.ToLower(t), ownSubprotocols) {
+			list = append(list, t)
+		}
+	}
+	return list
 }
 
-// checkSwitch checks that a 101 answers the request r: only a true one becomes a
-// tunnel (RFC 6455 §4.1, the client's side).
-func checkSwitch(r *http.Request, h http.Header) (extensions, error) {
-	protocols := tokens(h, "Sec-Websocket-Protocol")
+// checkSwitch checks that a 101 answers the request r, in which protocols were
+// offered to the backend: only a true one becomes a tunnel (RFC 6455 §4.1, the
+// client's side).
+func checkSwitch(r *http.Request, protocols []string, h http.Header) (extensions, error) {
+	chosen := tokens(h, "Sec-Websocket-Protocol")
 	up := tokens(h, "Upgrade")
 	switch {
 	case len(up) != 1 || !strings.EqualFold(up[0], "websocket"):
 		return extensions{}, fmt.Errorf("backend switched to %q, not to websocket", h.Get("Upgrade"))
-	case !slices.ContainsFunc(tokens(h, "Connection"), isUpgrade):
+	case !hasUpgrade(h):
 		return extensions{}, errors.New("backend's 101 has no Connection: Upgrade")
-	case !slices.Equal(h.Values("Sec-Websocket-Accept"), []string{acceptFor(r.Header.Get("Sec-Websocket-Key"))}):
+	case !isJust(h["Sec-Websocket-Accept"], acceptFor(r.Header.Get("Sec-Websocket-Key"))):
 		return extensions{}, errors.New("backend's Sec-WebSocket-Accept does not match")
-	case len(protocols) > 1 || len(protocols) == 1 && !slices.Contains(offeredProtocols(r.Header), protocols[0]):
+	case len(chosen) > 1 || len(chosen) == 1 && !slices.Contains(protocols, chosen[0]):
 		return extensions{}, fmt.Errorf("backend chose subprotocol %q, which was not offered", h.Get("Sec-Websocket-Protocol"))
 	}
-	return agreed(r.Header.Values("Sec-Websocket-Extensions"), h.Values("Sec-Websocket-Extensions"))
-}
-
-// switchHeader makes a backend's answer the client's.
-func switchHeader(h http.Header) http.Header {
-	h = h.Clone()
-	strip(h)
-	h.Del("Content-Length")
-	h.Set("Connection", "Upgrade")
-	h.Set("Upgrade", "websocket")
-	return h
+	return agreed(r.Header["Sec-Websocket-Extensions"], h["Sec-Websocket-Extensions"])
 }

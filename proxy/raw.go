@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -88,9 +88,8 @@ func (h *Raw) refuse(w http.ResponseWriter, r *http.Request, err error) {
 func (h *Raw) open(w http.ResponseWriter, r *http.Request, c access.Client, release func()) bool {
 	id := rand.Text()
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(r.Context(), h.limits().DialTimeout)
-	defer cancel()
-	a, err := h.ask(ctx, r, upgradeHeader(r, c, id))
+	protocols := offeredProtocols(r.Header)
+	a, err := h.ask(r, protocols, c, id, start.Add(h.limits().DialTimeout))
 	took := time.Since(start)
 	if err != nil {
 		h.fail(w, r, err, took)
@@ -102,7 +101,7 @@ func (h *Raw) open(w http.ResponseWriter, r *http.Request, c access.Client, rele
 		h.decline(w, a)
 		return false
 	}
-	ext, err := checkSwitch(r, a.Header)
+	ext, err := checkSwitch(r, protocols, a.Header)
 	if err != nil {
 		h.observer().Dialed("invalid", took)
 		h.warn("backend's handshake is invalid", err)
@@ -162,12 +161,18 @@ func leaveType(h http.Header) {
 type answer struct {
 	*http.Response
 	conn net.Conn
-	head *io.LimitedReader // what may still be read of it
+	head io.LimitedReader // what may still be read of it
 	buf  *bufio.Reader
 	kept bool // the connection lives on in a relay
 }
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
+
+func newAnswer(conn net.Conn) *answer {
+	a := &answer{conn: conn, head: io.LimitedReader{R: conn, N: maxAnswerHead}, buf: readers.Get().(*bufio.Reader)}
+	a.buf.Reset(&a.head)
+	return a
+}
 
 // done gives the buffer back, and ends a connection that became no relay.
 func (a *answer) done() {
@@ -178,54 +183,61 @@ func (a *answer) done() {
 	readers.Put(a.buf)
 }
 
-// ask opens a connection to the backend, and sends the handshake over it.
-func (h *Raw) ask(ctx context.Context, r *http.Request, header http.Header) (*answer, error) {
-	conn, err := h.Backend.dial(ctx)
+// ask opens a connection to the backend, and sends the handshake over it. It gives
+// up at the time by, and as soon as the client leaves.
+func (h *Raw) ask(r *http.Request, protocols []string, c access.Client, id string, by time.Time) (*answer, error) {
+	ctx := r.Context()
+	pulse := h.Heartbeat.Interval > 0 && h.Heartbeat.Timeout > 0
+	conn, err := h.Backend.dialBy(ctx, by, pulse)
 	if err != nil {
 		return nil, fmt.Errorf("dialing backend: %w", err)
 	}
-	// A client that leaves, or the time being up, ends the exchange at once.
+	conn.SetDeadline(by)
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	a := &answer{conn: conn, head: &io.LimitedReader{R: conn, N: maxAnswerHead}}
-	a.buf = readers.Get().(*bufio.Reader)
-	a.buf.Reset(a.head)
-	target := h.Backend.target(r.URL)
-	if a.Response, err = exchange(a, r, target, header); !stop() {
-		// Whatever exchange made of it: net/http takes a line that breaks off for
-		// a whole, malformed one.
+	m := newHead()
+	defer m.free()
+	m.ask(r, h.Backend.target(r.URL), protocols, c, id)
+	a := newAnswer(conn)
+	err = a.exchange(m.b)
+	// Whatever exchange made of it: net/http takes a line that breaks off for a
+	// whole, malformed one.
+	if !stop() {
 		err = fmt.Errorf("waiting for backend's answer to handshake: %w", context.Cause(ctx))
+	} else if err != nil && !time.Now().Before(by) {
+		err = fmt.Errorf("waiting for backend's answer to handshake: %w", os.ErrDeadlineExceeded)
 	}
 	if err != nil {
 		a.done()
 		return nil, err
 	}
+	conn.SetDeadline(time.Time{})
 	return a, nil
 }
 
+// asking is what answers are read for; net/http only looks at it.
+var asking = http.Request{Method: http.MethodGet}
+
 // exchange writes the request and reads the head of the answer, past at most a
 // few interim ones (RFC 9110 §15.2).
-func exchange(a *answer, r *http.Request, target string, header http.Header) (*http.Response, error) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n", target, r.Host)
-	header.Write(&b)
-	b.WriteString("\r\n")
-	if _, err := a.conn.Write(b.Bytes()); err != nil {
-		return nil, fmt.Errorf("sending handshake to backend: %w", err)
+func (a *answer) exchange(request []byte) error {
+	if _, err := a.conn.Write(request); err != nil {
+		return fmt.Errorf("sending handshake to backend: %w", err)
 	}
 	for range 8 {
-		res, err := http.ReadResponse(a.buf, &http.Request{Method: http.MethodGet})
+		res, err := http.ReadResponse(a.buf, &asking)
 		if err != nil {
-			return nil, fmt.Errorf("reading backend's answer to handshake: %w", err)
+			return fmt.Errorf("reading backend's answer to handshake: %w", err)
 		}
 		switch code := res.StatusCode; {
 		case code < 100: // net/http reads 099
-			return nil, fmt.Errorf("reading backend's answer to handshake: status %q", res.Status)
+			return fmt.Errorf("reading backend's answer to handshake: status %q", res.Status)
 		case code >= 200 || code == http.StatusSwitchingProtocols:
-			return res, nil
+			a.Response = res
+			return nil
 		}
 	}
-	return nil, errors.New("reading backend's answer to handshake: too many interim responses")
+	return errors.New("reading backend's answer to handshake: too many interim responses")
 }
 
 // hijack takes the client's connection over. Bytes that came before the answer
@@ -240,15 +252,6 @@ func hijack(w http.ResponseWriter) (net.Conn, error) {
 		return nil, fmt.Errorf("client sent %d bytes before the answer to its handshake", n)
 	}
 	return conn, conn.SetDeadline(time.Time{})
-}
-
-// switched is the head of the answer that the client gets.
-func switched(header http.Header) []byte {
-	var b bytes.Buffer
-	b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
-	switchHeader(header).Write(&b)
-	b.WriteString("\r\n")
-	return b.Bytes()
 }
 
 // outOfDescriptors reports whether we, and not the backend, are at a limit.
@@ -279,8 +282,11 @@ func (h *Raw) observer() Observer {
 // relay says yes to the client and begins to relay.
 func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id string, release func()) {
 	a.kept = true
-	early := make([]byte, a.buf.Buffered())
-	io.ReadFull(a.buf, early) // cannot fail: they are in the buffer
+	var early []byte
+	if n := a.buf.Buffered(); n > 0 {
+		early = make([]byte, n)
+		io.ReadFull(a.buf, early) // cannot fail: they are in the buffer
+	}
 	var mark [8]byte
 	rand.Read(mark[:]) // never fails (crypto/rand)
 	start := time.Now()
@@ -291,7 +297,10 @@ func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id string, releas
 	v.raw.observer().Opened()
 	front.SetWriteDeadline(start.Add(p.stall))
 	draining, code, reason := h.Live.add(v.relay) // before the client can know of it: a drain must not miss it
-	front.Write(switched(a.Header))               // if it cannot be written the relay finds the same, and ends
+	m := newHead()
+	m.switched(a.Header)
+	front.Write(m.b) // if it cannot be written the relay finds the same, and ends
+	m.free()
 	if draining {
 		v.relay.shutdown(code, reason)
 	}
