@@ -26,14 +26,18 @@ func serveFront(t *testing.T, h http.Handler) string {
 	return front.Listener.Addr().String()
 }
 
-// dialFront is dialPeer with TLS where the test is about that.
-func dialFront(t *testing.T, addr string) *peer {
+// dialFront is dialPeer with TLS where the test is about that, record by record if
+// it wants so.
+func dialFront(t *testing.T, addr string, byRecords bool) *peer {
 	t.Helper()
 	p := dialPeer(t, addr)
-	if overTLS {
+	switch {
+	case byRecords:
+		p.conn.tls = handshakeRecords(t, p.conn.TCPConn)
+	case overTLS:
 		p.conn.tls = tls.Client(p.conn.TCPConn, &tls.Config{InsecureSkipVerify: true})
-		p.r.Reset(p.conn)
 	}
+	p.r.Reset(p.conn)
 	return p
 }
 
@@ -49,7 +53,12 @@ func slowBuffer() int {
 // A link is a peer's socket, with TLS upon it or without.
 type link struct {
 	*net.TCPConn
-	tls *tls.Conn
+	tls secured // nil: in clear
+}
+
+type secured interface {
+	io.ReadWriteCloser
+	CloseWrite() error
 }
 
 func (l *link) Read(b []byte) (int, error) {
@@ -84,4 +93,12 @@ func (l *link) Close() error {
 		return l.tls.Close()
 	}
 	return l.TCPConn.Close()
+}
+
+// testCertificates are what serveFront's server has.
+func testCertificates(t *testing.T) []tls.Certificate {
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.TLS.Certificates
 }

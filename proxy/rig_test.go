@@ -47,6 +47,7 @@ type setup struct {
 	extensions string // offered and accepted
 	live       *Live  // shared with others; nil: its own
 	loops      *loop.Group
+	records    bool // the client's TLS is in the test's hands
 }
 
 // connect opens one connection through a Raw with the relay under test.
@@ -75,7 +76,7 @@ func connect(t *testing.T, s setup) *wire {
 	}
 	accepted := make(chan *peer, 1)
 	go func() { accepted <- acceptPeer(t, ln, header) }()
-	w.client = dialFront(t, front)
+	w.client = dialFront(t, front, s.records)
 	w.client.send([]byte(handshakeRequest(header)))
 	if got := w.client.head(); !strings.HasPrefix(got, "HTTP/1.1 101 ") {
 		t.Fatalf("answer to the handshake = %q; want 101", got)
