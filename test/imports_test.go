@@ -28,6 +28,10 @@ var mayImport = map[string][]string{
 	"loop":              {},
 	"access":            {},
 	"certs":             {},
+	"bench":             {"bench/figure", "bench/load", "bench/proc"}, // it runs the program, as a stranger would
+	"bench/figure":      {},
+	"bench/load":        {},
+	"bench/proc":        {},
 	"test":              {}, // its tests may import all
 	"test/authority":    {},
 	"test/faultlink":    {},
@@ -43,7 +47,7 @@ var mayName = map[string][]string{
 	"github.com/hashicorp/golang-lru/":       {"access"},
 	"github.com/pires/go-proxyproto":         {"access"},
 	"golang.org/x/time/":                     {"access"},
-	"golang.org/x/sys/":                      {"loop", "proxy", "server"},
+	"golang.org/x/sys/":                      {"loop", "proxy", "server", "bench/load", "bench/proc"},
 	"github.com/santhosh-tekuri/jsonschema/": {},
 }
 

@@ -1,0 +1,246 @@
+//go:build linux
+
+package load
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func rig(t *testing.T) *Rig {
+	t.Helper()
+	r, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+func TestEchoesAreCounted(t *testing.T) {
+	for _, size := range []int{8, 64, 16 << 10, 100 << 10} {
+		r := rig(t)
+		w, err := r.Open(r.Backend(), 10, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, took, err := w.Echo(30 * time.Millisecond)
+		if took < 30*time.Millisecond {
+			t.Errorf("%d bytes: it took %v; want 30ms", size, took)
+		}
+		for i := 0; n == 0 && err == nil && i < 100; i++ { // a slow machine
+			n, _, err = w.Echo(30 * time.Millisecond)
+		}
+		if err != nil || n == 0 {
+			t.Errorf("%d bytes: %d echoes, %v; want some", size, n, err)
+		}
+	}
+}
+
+func TestPaceIsHeld(t *testing.T) {
+	r := rig(t)
+	w, err := r.Open(r.Backend(), 50, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, took, err := w.Paced(200*time.Millisecond, 500)
+	if want := took.Seconds() * 500; err != nil || float64(n) > want+1 || float64(n) < want*0.8 {
+		t.Errorf("%d echoes in %v, %v; want about %.0f", n, took, err, want)
+	}
+}
+
+func TestPaceThatCannotBeHeldIsAnError(t *testing.T) {
+	r := rig(t)
+	w, err := r.Open(r.Backend(), 1, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.Paced(50*time.Millisecond, 2_000_000); err == nil || !strings.Contains(err.Error(), "not held") {
+		t.Errorf("one client with two million a second: %v; want an error", err)
+	}
+}
+
+func TestBroadcastsReachAll(t *testing.T) {
+	r := rig(t)
+	w, err := r.Open(r.Backend(), 100, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if d, err := w.Broadcast(64); err != nil || len(d) != 100 {
+			t.Errorf("%d heard it, %v; want 100", len(d), err)
+		}
+	}
+}
+
+func TestTurnstile(t *testing.T) {
+	r := rig(t)
+	w, err := r.Turnstile(r.Backend(), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if n, _, err := w.Turn(30 * time.Millisecond); err != nil || n < 4 {
+			t.Errorf("%d turns, %v; want 4 at least", n, err)
+		}
+	}
+	if err := r.l.within(time.Second, "the backend's end", func() bool { return len(r.b.open) == 0 }); err != nil {
+		t.Error(err)
+	}
+	if open := len(r.l.socks); open > 50 {
+		t.Errorf("descriptors went up to %d with 4 clients at once", open)
+	}
+}
+
+// through is a proxy that passes on what change makes of the n-th piece that a
+// server sent to one of its clients.
+func through(t *testing.T, to string, change func(n int, b []byte) []byte) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { join(c, to, change) })
+		}
+	})
+	return l.Addr().String()
+}
+
+func join(c net.Conn, to string, change func(n int, b []byte) []byte) {
+	defer c.Close()
+	s, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	var up sync.WaitGroup
+	defer up.Wait()
+	defer s.Close()
+	up.Go(func() { io.Copy(s, c); s.Close() })
+	b := make([]byte, 64<<10)
+	for i := 0; ; i++ {
+		n, err := s.Read(b)
+		if err != nil {
+			return
+		}
+		c.Write(change(i, bytes.Clone(b[:n])))
+	}
+}
+
+// wrongs are what a proxy can do to the fifth piece that a client gets.
+var wrongs = map[string]func([]byte) []byte{
+	"flips a payload's last bit":  func(b []byte) []byte { b[len(b)-1] ^= 1; return b },
+	"flips the payload's first":   func(b []byte) []byte { b[len(b)-64] ^= 0x80; return b },
+	"says it twice":               func(b []byte) []byte { return append(b, b...) },
+	"drops a byte":                func(b []byte) []byte { b[1]--; return b[:len(b)-1] },
+	"makes text of it":            func(b []byte) []byte { b[0] = 0x81; return b },
+	"begins a fragmented message": func(b []byte) []byte { b[0] = 0x02; return b },
+	"closes":                      func([]byte) []byte { return []byte{0x88, 0x02, 0x03, 0xe8} },
+}
+
+// spoil does wrong from the fifth piece on.
+func spoil(wrong func([]byte) []byte) func(int, []byte) []byte {
+	return func(n int, b []byte) []byte {
+		if n < 5 || len(b) < 66 {
+			return b
+		}
+		return wrong(b)
+	}
+}
+
+func TestWrongEchoesAreCaught(t *testing.T) {
+	honest := func(b []byte) []byte { return b }
+	for name, wrong := range wrongs {
+		for _, do := range []func(*Crowd) error{echoes, broadcasts} {
+			r := rig(t)
+			w, err := r.Open(through(t, r.Backend(), spoil(wrong)), 3, 64)
+			if err != nil {
+				t.Fatalf("%s: %v while it did not yet", name, err)
+			}
+			if err := do(w); err == nil {
+				t.Errorf("a proxy that %s was not noticed", name)
+			}
+			r.Close()
+		}
+	}
+	r := rig(t)
+	w, err := r.Open(through(t, r.Backend(), spoil(honest)), 3, 64)
+	if err == nil {
+		err = echoes(w)
+	}
+	if err == nil {
+		w.pause(t)
+		err = broadcasts(w)
+	}
+	if err != nil {
+		t.Errorf("an honest proxy: %v", err)
+	}
+	r.Close()
+}
+
+// pause lets what is under way come back.
+func (w *Crowd) pause(t *testing.T) {
+	w.again = false
+	err := w.r.l.within(time.Second, "the last echoes", func() bool {
+		for _, c := range w.clients {
+			if c.waiting {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func echoes(w *Crowd) error {
+	_, _, err := w.Echo(50 * time.Millisecond)
+	return err
+}
+
+func broadcasts(w *Crowd) error {
+	for range 10 {
+		if _, err := w.Broadcast(64); err != nil {
+			return err
+		}
+	}
+	return w.r.Idle(time.Millisecond) // what comes too much
+}
+
+// A message of one client must not be taken for another's.
+func TestVoicesDiffer(t *testing.T) {
+	a, b := newVoice(64), newVoice(64)
+	a.next()
+	if b.next(); a.check(b.want) == nil {
+		t.Error("two clients say the same")
+	}
+	said := bytes.Clone(a.want)
+	if a.next(); a.check(said) == nil {
+		t.Error("a client says the same twice")
+	}
+	f, _, err := cut(bytes.Clone(a.frame), true)
+	if err != nil || !bytes.Equal(f.payload, a.want) {
+		t.Errorf("%q is sent, %v; want what is awaited, %q", f.payload, err, a.want)
+	}
+}
+
+func TestRefusedHandshakeIsTold(t *testing.T) {
+	r := rig(t)
+	refuse := func(int, []byte) []byte { return []byte("HTTP/1.1 503 Service Unavailable\r\n\r\n") }
+	if _, err := r.Open(through(t, r.Backend(), refuse), 1, 64); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("got %v; want the 503", err)
+	}
+	r.Close()
+}
