@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"sidecar/loop"
+)
+
+// Whatever befalls connections on loops, no byte is wrong, and nothing is left.
+func TestTorrentOfFrames(t *testing.T) {
+	long := os.Getenv("E2E_LONG") != "" && !raceDetector // with it the long one takes too long
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			f := newTorrent(chance(t), 60_000)
+			if long {
+				f.frames, f.width, f.goal = 20_000, 64, 4_000_000
+				if network == "tcp" {
+					f.goal = 20_000_000
+				}
+			}
+			f.wantClean(t, network)
+		})
+	}
+}
+
+func newTorrent(seed uint64, frames int64) *torrent {
+	return &torrent{seed: seed, goal: frames, frames: 1500, width: 16, patience: 2 * time.Minute, dial: plainDial, reset: plainReset}
+}
+
+// wantClean runs the torrent, and looks for what it left.
+func (f *torrent) wantClean(t *testing.T, network string) {
+	t.Helper()
+	newLoopGroup(t).Stop() // what a process keeps from its first socket on is there now
+	goroutines, files := runtime.NumGoroutine(), descriptors()
+	g := newLoopGroup(t)
+	f.begin(t, network, g)
+	begun := time.Now()
+	f.run(t)
+	took := time.Since(begun)
+	g.Stop()
+	for _, err := range f.errs {
+		t.Errorf("seed %d: %v", f.seed, err)
+	}
+	for h, n := range f.harmed {
+		if n == 0 {
+			t.Errorf("no life of %v: it proves nothing about that", harm(h))
+		}
+	}
+	if f.told.Load() < int64(f.width) || f.stalled.Load() == 0 {
+		t.Errorf("%d ends heard of the drain, %d stalls; want one of each last connection, and some", f.told.Load(), f.stalled.Load())
+	}
+	eventually(t, "the goroutines to end", func() bool { return runtime.NumGoroutine() <= goroutines })
+	eventually(t, "the descriptors to be closed", func() bool { return descriptors() <= files })
+	t.Logf("seed %d: %d frames, %d MiB in %v over %d connections, harm %v, %d stalls, %d ends drained", f.seed,
+		f.arrived.Load(), f.bytes.Load()>>20, took.Round(time.Millisecond), f.lives.Load(), f.harmed, f.stalled.Load(), f.told.Load())
+}
+
+func newLoopGroup(t *testing.T) *loop.Group {
+	t.Helper()
+	g, err := loop.StartGroup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// A spoiler harms what is read through it, once, after some bytes.
+type spoiler struct {
+	net.Conn
+	after int
+	how   func(b []byte, n int) int
+}
+
+func (s *spoiler) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if s.after -= n; s.after < 0 && n > 8 && s.how != nil {
+		n, s.how = s.how(b, n), nil
+	}
+	return n, err
+}
+
+func (s *spoiler) CloseWrite() error { return s.Conn.(*net.TCPConn).CloseWrite() }
+
+// A torrent must notice what a relay could do wrong.
+func TestTorrentNoticesFaults(t *testing.T) {
+	for name, how := range map[string]func(b []byte, n int) int{
+		"a bit flipped":    func(b []byte, n int) int { b[n/2] ^= 4; return n },
+		"a byte lost":      func(b []byte, n int) int { copy(b[n/2:n], b[n/2+1:n]); return n - 1 },
+		"the end lost":     func(b []byte, n int) int { return n / 2 },
+		"all lost":         func(b []byte, n int) int { return 0 },
+		"a part twice":     func(b []byte, n int) int { copy(b[n/2:n], b[:n/2]); return n },
+		"parts exchanged":  func(b []byte, n int) int { swap(b[:n]); return n },
+		"a frame made up":  func(b []byte, n int) int { return copy(b[4:n], b) + copy(b, "\x81\x82\x00\x00") },
+		"a close made up":  func(b []byte, n int) int { return copy(b, rawFrame(0x88, "\x03\xe8", true)) },
+		"a close too long": func(b []byte, n int) int { return copy(b[:n], "\x88\xff\x00\x00\x00\x00\x00\x00\x00") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newTorrent(rand.Uint64(), 1<<40) // only faults end it
+			f.patience = 3 * time.Second          // who lacks bytes would wait for them
+			f.spoil = func(c net.Conn) net.Conn {
+				return &spoiler{Conn: c, after: 500, how: how}
+			}
+			f.reset = func(c net.Conn) {
+				if s, ok := c.(*spoiler); ok {
+					c = s.Conn
+				}
+				plainReset(c)
+			}
+			g := newLoopGroup(t)
+			defer g.Stop()
+			f.begin(t, "tcp", g)
+			f.run(t)
+			if len(f.errs) < 10 || !strings.Contains(f.errs[0].Error(), "backend") {
+				t.Errorf("%d faults found: %v; want ten, of the backend", len(f.errs), f.errs)
+			}
+		})
+	}
+}
+
+func swap(b []byte) {
+	h := len(b) / 2
+	head := string(b[:h])
+	copy(b, b[h:2*h])
+	copy(b[h:2*h], head)
+}
