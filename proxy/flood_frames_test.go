@@ -123,7 +123,7 @@ func (f *torrent) accept() {
 			return
 		}
 		go func() {
-			head, _, err := readHead(c) // the client sends nothing more before the answer
+			head, _, err := headAndRest(c) // the client sends nothing more before the answer
 			_, own, _ := strings.Cut(head, "X-Own: ")
 			own, _, _ = strings.Cut(own, "\r\n")
 			f.mu.Lock()
@@ -163,7 +163,7 @@ func (f *torrent) open(l *life) error {
 	if _, err := io.WriteString(back, handshakeAnswer("")); err != nil {
 		return err
 	}
-	head, early, err := readHead(front)
+	head, early, err := headAndRest(front)
 	if err != nil || !strings.HasPrefix(head, "HTTP/1.1 101 ") {
 		return fmt.Errorf("answer %.40q, %v", head, err)
 	}

@@ -270,8 +270,8 @@ func (l *life) judge() error {
 	return fmt.Errorf("life %d (%v by %v): %w", l.number, l.harm, l.by, errors.Join(errs...))
 }
 
-// readHead reads up to the empty line, and what came with that.
-func readHead(c net.Conn) (head string, rest []byte, err error) {
+// headAndRest reads up to the empty line, and what came with that.
+func headAndRest(c net.Conn) (head string, rest []byte, err error) {
 	r := bufio.NewReader(c)
 	for !strings.HasSuffix(head, "\r\n\r\n") {
 		line, err := r.ReadString('\n')
