@@ -18,7 +18,7 @@ func (b *Backend) dialWith(ctx context.Context, d *net.Dialer) (net.Conn, error)
 	if err != nil || b.tls == nil {
 		return c, err
 	}
-	t := tls.Client(c, b.tls)
+	t := tls.Client(&detachable{Conn: c}, b.tls)
 	if err := t.HandshakeContext(ctx); err != nil {
 		c.Close()
 		return nil, err

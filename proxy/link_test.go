@@ -6,11 +6,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 )
 
-// overTLS puts TLS upon the clients' side of every connection that connect opens.
-var overTLS bool
+// overTLS puts TLS upon the client's hop of every connection that connect opens,
+// overWSS upon the backend's.
+var overTLS, overWSS bool
 
 // serveFront serves h to clients, and returns its address.
 func serveFront(t *testing.T, h http.Handler) string {
@@ -33,12 +35,17 @@ func dialFront(t *testing.T, addr string, byRecords bool) *peer {
 	p := dialPeer(t, addr)
 	switch {
 	case byRecords:
-		p.conn.tls = handshakeRecords(t, p.conn.TCPConn)
+		p.secure(clientRecords(t, p.conn.TCPConn))
 	case overTLS:
-		p.conn.tls = tls.Client(p.conn.TCPConn, &tls.Config{InsecureSkipVerify: true})
+		p.secure(tls.Client(p.conn.TCPConn, &tls.Config{InsecureSkipVerify: true}))
 	}
-	p.r.Reset(p.conn)
 	return p
+}
+
+// secure has p read and write by s from now on.
+func (p *peer) secure(s secured) {
+	p.conn.tls = s
+	p.r.Reset(p.conn)
 }
 
 // slowBuffer is the receive buffer of a slow reader. Records of TLS do not fit the
@@ -95,10 +102,10 @@ func (l *link) Close() error {
 	return l.TCPConn.Close()
 }
 
-// testCertificates are what serveFront's server has.
-func testCertificates(t *testing.T) []tls.Certificate {
+// testCertificate is what every TLS server of the tests has.
+var testCertificate = sync.OnceValue(func() tls.Certificate {
 	s := httptest.NewUnstartedServer(nil)
 	s.StartTLS()
-	t.Cleanup(s.Close)
-	return s.TLS.Certificates
-}
+	defer s.Close()
+	return s.TLS.Certificates[0]
+})

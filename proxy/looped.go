@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"net"
 	"time"
 
@@ -43,9 +42,8 @@ func newLooped(l *loop.Loop, p *pair, front, back net.Conn) *looped {
 }
 
 func loopable(c net.Conn) bool {
-	_, secure := innermost(c).(*tls.Conn)
 	_, d := detachableIn(c)
-	return socketOf(c) != nil && (d != nil || !secure)
+	return socketOf(c) != nil && (d != nil || !isTLS(c))
 }
 
 // start begins to relay.

@@ -33,10 +33,17 @@ func TestTLSOnLoops(t *testing.T) {
 	TestOnLoops(t)
 }
 
-// TestTLSOnGoroutines runs them with TLS towards the client, the plain way.
-func TestTLSOnGoroutines(t *testing.T) {
-	overTLS = true
-	defer func() { overTLS = false }()
+// TestTLSBothHopsOnLoops runs them with TLS on both hops.
+func TestTLSBothHopsOnLoops(t *testing.T) {
+	overWSS = true
+	defer func() { overWSS = false }()
+	TestTLSOnLoops(t)
+}
+
+// TestTLSBothHopsOnGoroutines runs them with TLS on both hops, the plain way.
+func TestTLSBothHopsOnGoroutines(t *testing.T) {
+	overTLS, overWSS = true, true
+	defer func() { overTLS, overWSS = false, false }()
 	eachRelayTest(t)
 }
 

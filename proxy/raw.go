@@ -36,9 +36,11 @@ type Raw struct {
 	Heartbeat heartbeat.Policy // zero: none
 	Limits    Limits           // zero fields mean the defaults
 	Live      *Live
-	// Loops relay what is in clear on both sides, where there are any. Nil: two
-	// goroutines relay each connection.
-	Loops    *loop.Group
+	// Loops relay, where there are any. Nil: two goroutines relay each connection.
+	Loops *loop.Group
+	// PlainTLS has goroutines relay connections with TLS on either hop: that takes
+	// more memory, and leans on nothing that crypto/tls does not document.
+	PlainTLS bool
 	Observer Observer     // nil: nobody
 	Log      *slog.Logger // nil: slog.Default()
 }
@@ -309,7 +311,7 @@ func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id string, releas
 
 // mover is what moves the bytes of p.
 func (h *Raw) mover(p *pair, front, back net.Conn) relayed {
-	if h.Loops != nil {
+	if h.Loops != nil && !(h.PlainTLS && (isTLS(front) || isTLS(back))) {
 		if r := newLooped(h.Loops.Pick(), p, front, back); r != nil {
 			return r
 		}

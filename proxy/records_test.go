@@ -43,14 +43,26 @@ type direction struct {
 	seq    uint64
 }
 
-// handshakeRecords does a TLS 1.3 handshake over c by crypto/tls, and goes on from
-// there by itself: the keys come from the key log.
-func handshakeRecords(t *testing.T, c net.Conn) *records {
-	t.Helper()
+// clientRecords does a TLS 1.3 handshake over c by crypto/tls, and goes on from
+// there by itself.
+func clientRecords(t *testing.T, c net.Conn) *records {
+	return handshakeRecords(t, c, tls.Client, &tls.Config{InsecureSkipVerify: true}, [2]string{"CLIENT", "SERVER"})
+}
+
+// serverRecords is the other side of that.
+func serverRecords(t *testing.T, c net.Conn) *records {
+	cfg := &tls.Config{Certificates: []tls.Certificate{testCertificate()}, SessionTicketsDisabled: true} // a ticket is a record
+	return handshakeRecords(t, c, tls.Server, cfg, [2]string{"SERVER", "CLIENT"})
+}
+
+// handshakeRecords takes the keys from the key log. names are who we are, and the peer.
+func handshakeRecords(t *testing.T, c net.Conn, role func(net.Conn, *tls.Config) *tls.Conn, cfg *tls.Config, names [2]string) *records {
 	var keys bytes.Buffer
-	secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, KeyLogWriter: &keys})
+	cfg.MinVersion, cfg.KeyLogWriter = tls.VersionTLS13, &keys
+	secure := role(c, cfg)
 	if err := secure.Handshake(); err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return nil
 	}
 	if name := tls.CipherSuiteName(secure.ConnectionState().CipherSuite); name != "TLS_AES_128_GCM_SHA256" {
 		t.Skipf("both ends prefer %s on this machine; the test knows AES-128-GCM", name)
@@ -60,9 +72,9 @@ func handshakeRecords(t *testing.T, c net.Conn) *records {
 		f := strings.Fields(line)
 		secret, _ := hex.DecodeString(f[2])
 		switch f[0] {
-		case "CLIENT_TRAFFIC_SECRET_0":
+		case names[0] + "_TRAFFIC_SECRET_0":
 			r.out = keyed(secret)
-		case "SERVER_TRAFFIC_SECRET_0":
+		case names[1] + "_TRAFFIC_SECRET_0":
 			r.in = keyed(secret)
 		}
 	}

@@ -36,7 +36,7 @@ func newRelay(p *pair, front, back net.Conn) *relay {
 	r := &relay{pair: p, left: 2}
 	f, b := newStream(front), newStream(back)
 	for _, s := range []*stream{f, b} {
-		if !s.isTLS() {
+		if !isTLS(s.Conn) {
 			s.SetWriteDeadline(time.Now().Add(p.stall)) // write depends on there being one
 		}
 	}
@@ -178,7 +178,7 @@ func (f *flow) wrote(err error, since time.Time) {
 // whether anything went out meanwhile. So a stall is noticed after WriteTimeout
 // and at most twice that.
 func (f *flow) write(b []byte, since time.Time) error {
-	if f.dst.isTLS() {
+	if isTLS(f.dst.Conn) { // a write that timed out has broken it, as crypto/tls documents
 		return f.writeTLS(b, since)
 	}
 	for doubted := false; ; {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -47,7 +48,7 @@ type setup struct {
 	extensions string // offered and accepted
 	live       *Live  // shared with others; nil: its own
 	loops      *loop.Group
-	records    bool // the client's TLS is in the test's hands
+	records    bool // TLS is in the test's hands
 }
 
 // connect opens one connection through a Raw with the relay under test.
@@ -57,6 +58,9 @@ func connect(t *testing.T, s setup) *wire {
 	b, err := NewBackend(Upstream{URL: "ws://" + ln.Addr().String()}, "/")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if overWSS {
+		b.tls = &tls.Config{InsecureSkipVerify: true}
 	}
 	if s.loops == nil {
 		s.loops = loops
@@ -75,7 +79,7 @@ func connect(t *testing.T, s setup) *wire {
 		header = "Sec-WebSocket-Extensions: " + s.extensions + "\r\n"
 	}
 	accepted := make(chan *peer, 1)
-	go func() { accepted <- acceptPeer(t, ln, header) }()
+	go func() { accepted <- acceptPeer(t, ln, header, s.records) }()
 	w.client = dialFront(t, front, s.records)
 	w.client.send([]byte(handshakeRequest(header)))
 	if got := w.client.head(); !strings.HasPrefix(got, "HTTP/1.1 101 ") {
@@ -108,12 +112,18 @@ func listen(t *testing.T) net.Listener {
 	return ln
 }
 
-func acceptPeer(t *testing.T, ln net.Listener, header string) *peer {
+func acceptPeer(t *testing.T, ln net.Listener, header string, byRecords bool) *peer {
 	c, err := ln.Accept()
 	if err != nil {
 		return nil
 	}
 	p := newPeer(t, c, false)
+	switch {
+	case overWSS && byRecords:
+		p.secure(serverRecords(t, p.conn.TCPConn))
+	case overWSS:
+		p.secure(tls.Server(p.conn.TCPConn, &tls.Config{Certificates: []tls.Certificate{testCertificate()}}))
+	}
 	p.head()
 	p.send([]byte(handshakeAnswer(header)))
 	return p

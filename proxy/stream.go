@@ -72,10 +72,8 @@ func socketOf(c net.Conn) net.Conn {
 	return nil
 }
 
-// isTLS reports whether a write that timed out has broken the connection
-// (crypto/tls documents that it has).
-func (s *stream) isTLS() bool {
-	_, ok := s.half.(*tls.Conn)
+func isTLS(c net.Conn) bool {
+	_, ok := innermost(c).(*tls.Conn)
 	return ok
 }
 
@@ -111,7 +109,7 @@ func (s *stream) closeWrite() {
 	if s.half != nil {
 		s.half.CloseWrite()
 	}
-	if s.isTLS() { // that was TLS's last word (RFC 8446 §6.1), now the socket's
+	if isTLS(s.Conn) { // that was TLS's last word (RFC 8446 §6.1), now the socket's
 		if half, ok := socketOf(s.Conn).(interface{ CloseWrite() error }); ok {
 			half.CloseWrite()
 		}

@@ -53,6 +53,26 @@ func TestKeyUpdates(t *testing.T) {
 	})
 }
 
+// A backend's KeyUpdate is answered too, however long after the handshake: no
+// deadline of that must be left.
+func TestKeyUpdateOfABackend(t *testing.T) {
+	overWSS = true
+	defer func() { overWSS = false }()
+	secureWays(t, func(t *testing.T) {
+		w, _ := connectRecords(t, setup{limits: Limits{WriteTimeout: 200 * time.Millisecond, DialTimeout: 500 * time.Millisecond}})
+		r := w.backend.conn.tls.(*records)
+		<-time.After(time.Second) // both have passed
+		r.send(r.sealUpdate())
+		w.backend.send(w.backend.frame(0x81, "down"))
+		w.client.want(0x81, "down")
+		w.client.send(w.client.frame(0x81, "up"))
+		w.backend.want(0x81, "up")
+		if r.updates != 1 {
+			t.Errorf("%d KeyUpdates were answered; want 1", r.updates)
+		}
+	})
+}
+
 // A client that asks for KeyUpdates and takes none of the answers would have them
 // kept for ever. It sends data too, for crypto/tls itself ends a run of updates.
 func TestKeyUpdateFloodIsBounded(t *testing.T) {
@@ -202,7 +222,7 @@ func TestOrderUnderBackPressure(t *testing.T) {
 func TestTLSGoesOnAfterATemporaryError(t *testing.T) {
 	near, far := net.Pipe()
 	slow := &hesitant{Conn: near}
-	secure := tls.Server(slow, &tls.Config{Certificates: testCertificates(t)})
+	secure := tls.Server(slow, &tls.Config{Certificates: []tls.Certificate{testCertificate()}})
 	client := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
 	message := bytes.Repeat([]byte("message "), 10_000)
 	go func() {
