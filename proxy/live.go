@@ -9,8 +9,11 @@ import (
 // A Live is the set of relayed connections. Its zero value is ready. It outlives
 // the routes that its connections came by.
 type Live struct {
-	mu     sync.Mutex
-	relays map[relayed]struct{}
+	mu sync.Mutex
+	// relays are by place, nil where nobody is: a map would take three times as
+	// much, and keep it after a burst.
+	relays []relayed
+	free   []uint32      // places where nobody is
 	idle   chan struct{} // set while somebody waits for the set to be empty
 	// draining is set once Drain has begun: what opens then is told at once.
 	draining bool
@@ -24,8 +27,10 @@ type Live struct {
 func (l *Live) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.relays)
+	return l.count()
 }
+
+func (l *Live) count() int { return len(l.relays) - len(l.free) }
 
 // A relayed is one connection, whatever moves its bytes.
 type relayed interface {
@@ -34,23 +39,32 @@ type relayed interface {
 	cut()                             // ends it at once
 }
 
-// add takes r in, and reports whether r is to be shut down at once. l cannot do
-// it, for a relay has locks of its own and calls remove under them.
-func (l *Live) add(r relayed) (draining bool, code int, reason string) {
+// add takes r in, at the place by which remove finds it, and reports whether r is
+// to be shut down at once. l cannot do it, for a relay has locks of its own and
+// calls remove under them.
+func (l *Live) add(r relayed) (place uint32, draining bool, code int, reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.relays == nil {
-		l.relays = make(map[relayed]struct{})
+	if last := len(l.free) - 1; last >= 0 {
+		place, l.free = l.free[last], l.free[:last]
+		l.relays[place] = r
+	} else {
+		place = uint32(len(l.relays)) // descriptors are fewer
+		l.relays = append(l.relays, r)
 	}
-	l.relays[r] = struct{}{}
-	return l.draining, l.code, l.reason
+	return place, l.draining, l.code, l.reason
 }
 
-func (l *Live) remove(r relayed) {
+func (l *Live) remove(place uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.relays, r)
-	if len(l.relays) == 0 && l.idle != nil {
+	l.relays[place] = nil
+	l.free = append(l.free, place)
+	if l.count() > 0 {
+		return
+	}
+	l.relays, l.free = nil, nil
+	if l.idle != nil {
 		close(l.idle)
 		l.idle = nil
 	}
@@ -117,23 +131,27 @@ func (l *Live) begin(code int, reason string) (all []relayed, idle chan struct{}
 	defer l.mu.Unlock()
 	l.draining, l.code, l.reason = true, code, reason
 	idle = make(chan struct{})
-	if len(l.relays) == 0 {
+	if l.count() == 0 {
 		close(idle)
 		return nil, idle
 	}
 	l.idle = idle
-	for r := range l.relays {
-		all = append(all, r)
-	}
-	return all, idle
+	return l.all(), idle
 }
 
 func (l *Live) list() []relayed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := make([]relayed, 0, len(l.relays))
-	for r := range l.relays {
-		all = append(all, r)
+	return l.all()
+}
+
+// all is everybody, under the lock.
+func (l *Live) all() []relayed {
+	all := make([]relayed, 0, l.count())
+	for _, r := range l.relays {
+		if r != nil {
+			all = append(all, r)
+		}
 	}
 	return all
 }

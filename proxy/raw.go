@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"io"
@@ -88,10 +89,10 @@ func (h *Raw) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // open asks the backend and begins to relay. It reports whether it did; if not,
 // the client was answered, or has gone.
 func (h *Raw) open(w http.ResponseWriter, r *http.Request, c access.Client, release func()) bool {
-	id := rand.Text()
+	id := newPublicID()
 	start := time.Now()
 	protocols := offeredProtocols(r.Header)
-	a, err := h.ask(r, protocols, c, id, start.Add(h.limits().DialTimeout))
+	a, err := h.ask(r, protocols, c, id.String(), start.Add(h.limits().DialTimeout))
 	took := time.Since(start)
 	if err != nil {
 		h.fail(w, r, err, took)
@@ -113,7 +114,7 @@ func (h *Raw) open(w http.ResponseWriter, r *http.Request, c access.Client, rele
 	h.observer().Dialed("ok", took)
 	front, err := hijack(w)
 	if err != nil {
-		h.log().Debug("client broke the handshake", "route", h.Route, "session", id, "err", err)
+		h.log().Debug("client broke the handshake", "route", h.Route, "session", id.String(), "err", err)
 		return false
 	}
 	h.relay(front, a, ext, id, release)
@@ -282,7 +283,7 @@ func (h *Raw) observer() Observer {
 }
 
 // relay says yes to the client and begins to relay.
-func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id string, release func()) {
+func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id publicID, release func()) {
 	a.kept = true
 	var early []byte
 	if n := a.buf.Buffered(); n > 0 {
@@ -292,21 +293,23 @@ func (h *Raw) relay(front net.Conn, a *answer, ext extensions, id string, releas
 	var mark [8]byte
 	rand.Read(mark[:]) // never fails (crypto/rand)
 	start := time.Now()
-	v := &ledger{raw: h, id: id, start: start, release: release}
+	v := &ledger{raw: h, id: id, start: instantOf(start), release: release}
 	p := newPair(start, h.Heartbeat, h.limits(), ext, mark)
 	p.report = v
-	v.relay = h.mover(p, front, a.conn)
+	r := h.mover(p, front, a.conn)
 	v.raw.observer().Opened()
 	front.SetWriteDeadline(start.Add(p.stall))
-	draining, code, reason := h.Live.add(v.relay) // before the client can know of it: a drain must not miss it
+	// Before the client can know of it: a drain must not miss it.
+	place, draining, code, reason := h.Live.add(r)
+	v.place = place
 	m := newHead()
 	m.switched(a.Header)
 	front.Write(m.b) // if it cannot be written the relay finds the same, and ends
 	m.free()
 	if draining {
-		v.relay.shutdown(code, reason)
+		r.shutdown(code, reason)
 	}
-	v.relay.start(early)
+	r.start(early)
 }
 
 // mover is what moves the bytes of p.
@@ -322,11 +325,24 @@ func (h *Raw) mover(p *pair, front, back net.Conn) relayed {
 // A ledger is one relayed connection as the world hears of it.
 type ledger struct {
 	raw     *Raw
-	relay   relayed
-	id      string // the public one
-	start   time.Time
 	release func()
+	start   instant
+	id      publicID
+	place   uint32 // in Live
 }
+
+// A publicID names a connection to whoever runs the program and the backend. It
+// is no secret, and no other has it.
+type publicID [16]byte
+
+func newPublicID() (id publicID) {
+	rand.Read(id[:]) // never fails (crypto/rand)
+	return id
+}
+
+var noPadding = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+func (id publicID) String() string { return noPadding.EncodeToString(id[:]) }
 
 func (v *ledger) answered(s side, rtt time.Duration) { v.raw.observer().Answered(s.String(), rtt) }
 
@@ -337,12 +353,12 @@ func (v *ledger) relayed(s side, bytes, messages int) {
 // ended is the last that is heard. The drain waits for the line in the log, but no
 // relay does.
 func (v *ledger) ended(p *pair) {
-	age := time.Since(v.start)
+	age := v.start.since(time.Now())
 	v.release()
 	v.raw.observer().Closed(p.cause, age)
 	v.raw.Live.ended(func() {
-		v.raw.log().Info("connection ended", p.summary(v.raw.Route, v.id, age)...)
-		v.raw.Live.remove(v.relay)
+		v.raw.log().Info("connection ended", p.summary(v.raw.Route, v.id.String(), age)...)
+		v.raw.Live.remove(v.place)
 	})
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -152,6 +153,27 @@ func (c *conn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.slots.release)
 	return err
+}
+
+// Vacate says that the socket was taken out of c, and returns what its new owner
+// must close once the socket is. c, and what the socket was wrapped in, need then
+// not be kept as long as the socket lives.
+func (c *conn) Vacate() io.Closer {
+	t := &token{}
+	c.once.Do(func() { t.slots = c.slots })
+	return t
+}
+
+// A token is what is left of a conn whose socket was taken.
+type token struct{ slots *slots } // nil: it was given back
+
+// Close gives the token back.
+func (t *token) Close() error {
+	if t.slots != nil {
+		t.slots.release()
+		t.slots = nil
+	}
+	return nil
 }
 
 // NetConn is the socket beneath, for who reads and writes it directly. It is

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -288,5 +289,37 @@ func TestConnHalfCloses(t *testing.T) {
 				t.Errorf("beneath is a %T", under)
 			}
 		})
+	}
+}
+
+// Whoever takes the socket out of a connection gives the token back, once, and
+// the connection itself no more.
+func TestVacatedConnectionsGiveTheirTokenBack(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSlots(5, slog.New(slog.DiscardHandler), func() {})
+	l := limit(inner, s)
+	defer l.Close()
+	client, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := c.(interface{ Vacate() io.Closer }).Vacate()
+	again := c.(interface{ Vacate() io.Closer }).Vacate()
+	for _, step := range []struct {
+		what string
+		c    io.Closer
+		open int
+	}{{"the connection", c, 1}, {"a second token", again, 1}, {"the token", left, 0}, {"the token again", left, 0}} {
+		if step.c.Close(); s.open() != step.open {
+			t.Errorf("%d sockets open after closing %s; want %d", s.open(), step.what, step.open)
+		}
 	}
 }
