@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"time"
 )
@@ -68,8 +69,23 @@ func (d *detachable) deadline(t time.Time, set func(net.Conn, time.Time) error) 
 	return set(d.Conn, t)
 }
 
-// NetConn is the connection beneath.
+// NetConn is the connection beneath, nil once its socket was taken.
 func (d *detachable) NetConn() net.Conn { return d.Conn }
+
+// Vacate lets go of the connection beneath, whose socket was taken.
+func (d *detachable) Vacate() io.Closer {
+	left := vacate(d.Conn)
+	d.Conn = nil
+	return left
+}
+
+// Close closes what is still there.
+func (d *detachable) Close() error {
+	if d.Conn == nil {
+		return nil
+	}
+	return d.Conn.Close()
+}
 
 // detachableIn is what c's TLS is upon, or nil where that cannot be moved.
 func detachableIn(c net.Conn) (*tls.Conn, *detachable) {

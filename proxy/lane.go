@@ -16,7 +16,7 @@ type lane struct {
 	loop.Socket
 	tls     *tls.Conn // nil: in clear
 	late    *backlog  // what the socket did not take; the other end is not read meanwhile. Nil: nothing
-	conn    net.Conn  // what start takes the socket out of, and finish closes
+	conn    io.Closer // the net.Conn that start takes the socket out of; then what finish closes, or nil
 	budget  int32     // how much ciphertext may still be read in this turn
 	replies int32     // how much crypto/tls added to late of its own accord
 	eof     bool      // it will not be read again

@@ -14,7 +14,7 @@ type looped struct {
 	loop  *loop.Loop
 	lanes [2]lane // by the side whose socket it is
 	timer loop.Timer
-	until time.Time // when the sockets go, once the pair is over; zero: it is not
+	until instant // when the sockets go, once the pair is over; zero: it is not
 	state looping
 }
 
@@ -74,13 +74,16 @@ func (r *looped) start(early []byte) {
 
 // attach moves a lane's socket onto the loop.
 func (r *looped) attach(l *lane) error {
-	socket := socketOf(l.conn)
+	c := l.conn.(net.Conn)
+	socket := socketOf(c)
 	keepUnsentLow(socket)
-	if err := r.loop.Add(&l.Socket, socket, r, loop.Readable); err != nil {
+	err := r.loop.Add(&l.Socket, socket, r, loop.Readable)
+	l.conn = vacate(c)
+	if err != nil {
 		return err
 	}
 	var d *detachable
-	if l.tls, d = detachableIn(l.conn); d != nil {
+	if l.tls, d = detachableIn(c); d != nil {
 		d.lane = l
 	}
 	return nil
@@ -212,7 +215,7 @@ func (r *looped) settle(now time.Time) {
 	}
 	if r.pair.over() {
 		r.hangUp(now)
-		if r.lanes[client].spent() && r.lanes[backend].spent() || !now.Before(r.until) {
+		if r.lanes[client].spent() && r.lanes[backend].spent() || r.until.reached(now) {
 			r.finish()
 			return
 		}
@@ -232,8 +235,8 @@ func (r *looped) settle(now time.Time) {
 // hangUp tells both ends that no more will come, once they have all there is, and
 // gives them closeGrace.
 func (r *looped) hangUp(now time.Time) {
-	if r.until.IsZero() {
-		r.until = now.Add(closeGrace)
+	if r.until == 0 {
+		r.until = instantOf(now.Add(closeGrace))
 	}
 	for s := range r.lanes {
 		l := &r.lanes[s]
@@ -264,7 +267,7 @@ func (r *looped) watch(s side) error {
 
 // due is when to look again.
 func (r *looped) due(now time.Time) time.Time {
-	at := r.until
+	at := r.until.time()
 	for s := range r.lanes {
 		at = earlier(at, r.pair.due(side(s), now))
 		if l := &r.lanes[s]; l.waits() {
@@ -282,7 +285,9 @@ func (r *looped) finish() {
 	r.loop.StopTimer(&r.timer)
 	for s := range r.lanes {
 		r.lanes[s].Close()
-		r.lanes[s].conn.Close() // its socket is closed; this is for whoever counts connections
+		if left := r.lanes[s].conn; left != nil {
+			left.Close()
+		}
 	}
 	r.pair.report.ended(r.pair)
 }
@@ -297,7 +302,7 @@ func (r *looped) cut() {
 	r.decide(func(now time.Time) {
 		r.pair.decide("drain", codeGoingAway, "", now)
 		r.pair.cut()
-		r.until = now
+		r.until = instantOf(now)
 	})
 }
 
@@ -314,6 +319,6 @@ func (r *looped) decide(change func(now time.Time)) {
 			return
 		}
 		// The greeting is still being written, to a client that may take nothing.
-		r.lanes[client].conn.SetWriteDeadline(r.pair.writeBy(r.until))
+		r.lanes[client].conn.(net.Conn).SetWriteDeadline(r.pair.writeBy(r.until.time()))
 	})
 }

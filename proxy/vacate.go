@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 )
@@ -19,12 +18,12 @@ func vacate(c net.Conn) io.Closer {
 			return v.Vacate()
 		}
 		w, ok := at.(interface{ NetConn() net.Conn })
-		if _, secure := at.(*tls.Conn); secure || !ok {
+		if !ok {
 			break
 		}
 		at = w.NetConn()
 	}
-	if isSocket(c) {
+	if socketOf(c) == c {
 		return nil
 	}
 	return c
