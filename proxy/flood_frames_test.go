@@ -77,23 +77,26 @@ func plainReset(c net.Conn) {
 
 func plainDial(a net.Addr) (net.Conn, error) { return net.Dial(a.Network(), a.String()) }
 
-// begin starts the front and the backend on the network.
-func (f *torrent) begin(t *testing.T, network string, on *loop.Group) {
+// listenOn listens on 127.0.0.1 or, for unix, in a directory of the test's.
+func listenOn(t *testing.T, network string) net.Listener {
 	t.Helper()
-	where := func(name string) net.Listener {
-		addr := "127.0.0.1:0"
-		if network == "unix" {
-			addr = filepath.Join(t.TempDir(), name)
-		}
-		ln, err := net.Listen(network, addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ln
-	}
-	f.backend = where("back")
-	up := Upstream{URL: "ws://" + f.backend.Addr().String()}
+	addr := "127.0.0.1:0"
 	if network == "unix" {
+		addr = filepath.Join(t.TempDir(), "s")
+	}
+	ln, err := net.Listen(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// begin starts the front and the backend, each on its network.
+func (f *torrent) begin(t *testing.T, clients, backends string, on *loop.Group) {
+	t.Helper()
+	f.backend = listenOn(t, backends)
+	up := Upstream{URL: "ws://" + f.backend.Addr().String()}
+	if backends == "unix" {
 		up = Upstream{Socket: f.backend.Addr().String()}
 	}
 	b, err := NewBackend(up, "/")
@@ -104,7 +107,7 @@ func (f *torrent) begin(t *testing.T, network string, on *loop.Group) {
 		Route: "/", Backend: b, Guard: &access.Guard{}, Live: &Live{}, Loops: on, Log: slog.New(slog.DiscardHandler),
 		Limits: Limits{Message: 1 << 40, WriteTimeout: 3 * time.Second},
 	}
-	front := where("front")
+	front := listenOn(t, clients)
 	f.addr = front.Addr()
 	if f.front != nil {
 		front = f.front(front)
@@ -191,6 +194,11 @@ func (f *torrent) run(t *testing.T) {
 	}
 	<-f.reached
 	f.settle(t)
+	for _, r := range f.raw.Live.list() {
+		if _, ok := r.(*looped); !ok && !f.broken.Load() {
+			t.Errorf("a connection is relayed by %T; want a loop", r)
+		}
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if cut := f.raw.Live.Drain(ctx, 50*time.Millisecond, codeGoingAway, "enough"); cut > 0 {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -9,23 +10,48 @@ import (
 	"testing"
 	"time"
 
+	"sidecar/access"
 	"sidecar/loop"
 )
 
 // Whatever befalls connections on loops, no byte is wrong, and nothing is left.
 func TestTorrentOfFrames(t *testing.T) {
 	long := os.Getenv("E2E_LONG") != "" && !raceDetector // with it the long one takes too long
-	for _, network := range []string{"tcp", "unix"} {
-		t.Run(network, func(t *testing.T) {
-			f := newTorrent(chance(t), 60_000)
+	for _, c := range []struct {
+		name, clients, backends string
+		long                    int64 // frames in the long run
+		change                  func(*torrent)
+	}{
+		{"TCP", "tcp", "tcp", 18_000_000, func(*torrent) {}},
+		{"unix", "unix", "unix", 4_000_000, func(*torrent) {}},
+		{"PROXY protocol to unix", "tcp", "unix", 2_000_000, behindLoadBalancer},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newTorrent(chance(t), 40_000)
 			if long {
-				f.frames, f.width, f.goal = 20_000, 64, 4_000_000
-				if network == "tcp" {
-					f.goal = 20_000_000
-				}
+				f.frames, f.width, f.goal = 20_000, 64, c.long
 			}
-			f.wantClean(t, network)
+			c.change(f)
+			f.wantClean(t, c.clients, c.backends)
 		})
+	}
+}
+
+// behindLoadBalancer has clients come with a PROXY header.
+func behindLoadBalancer(f *torrent) {
+	f.front = func(ln net.Listener) net.Listener {
+		trusted, err := access.ParseProxies([]string{"127.0.0.1"})
+		if err != nil {
+			panic(err)
+		}
+		return access.Listener(ln, trusted, 0)
+	}
+	f.dial = func(a net.Addr) (net.Conn, error) {
+		c, err := plainDial(a)
+		if err == nil {
+			_, err = io.WriteString(c, "PROXY TCP4 203.0.113.7 127.0.0.1 5000 80\r\n")
+		}
+		return c, err
 	}
 }
 
@@ -34,12 +60,12 @@ func newTorrent(seed uint64, frames int64) *torrent {
 }
 
 // wantClean runs the torrent, and looks for what it left.
-func (f *torrent) wantClean(t *testing.T, network string) {
+func (f *torrent) wantClean(t *testing.T, clients, backends string) {
 	t.Helper()
 	newLoopGroup(t).Stop() // what a process keeps from its first socket on is there now
 	goroutines, files := runtime.NumGoroutine(), descriptors()
 	g := newLoopGroup(t)
-	f.begin(t, network, g)
+	f.begin(t, clients, backends, g)
 	begun := time.Now()
 	f.run(t)
 	took := time.Since(begun)
@@ -114,7 +140,7 @@ func TestTorrentNoticesFaults(t *testing.T) {
 			}
 			g := newLoopGroup(t)
 			defer g.Stop()
-			f.begin(t, "tcp", g)
+			f.begin(t, "tcp", "tcp", g)
 			f.run(t)
 			if len(f.errs) < 10 || !strings.Contains(f.errs[0].Error(), "backend") {
 				t.Errorf("%d faults found: %v; want ten, of the backend", len(f.errs), f.errs)
