@@ -59,9 +59,9 @@ func TestKeyUpdateOfABackend(t *testing.T) {
 	overWSS = true
 	defer func() { overWSS = false }()
 	secureWays(t, func(t *testing.T) {
-		w, _ := connectRecords(t, setup{limits: Limits{WriteTimeout: 200 * time.Millisecond, DialTimeout: 500 * time.Millisecond}})
+		w, _ := connectRecords(t, setup{limits: Limits{WriteTimeout: time.Second, DialTimeout: 2 * time.Second}})
 		r := w.backend.conn.tls.(*records)
-		<-time.After(time.Second) // both have passed
+		<-time.After(2 * time.Second) // both have passed
 		r.send(r.sealUpdate())
 		w.backend.send(w.backend.frame(0x81, "down"))
 		w.client.want(0x81, "down")
