@@ -44,7 +44,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		site.raw.ServeHTTP(w, r)
 		return
 	}
-	if r.ProtoMajor == 2 {
+	if overHTTP2(r) {
 		if !s.slots.takeStream() {
 			s.refuse(w, r, &access.Refusal{Status: http.StatusServiceUnavailable, Reason: "streams", RetryAfter: time.Second, Text: "too many requests are under way"})
 			return
@@ -63,7 +63,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // understand as an order to go somewhere else.
 func checkTarget(r *http.Request) *access.Refusal {
 	switch {
-	case r.ProtoMajor == 2 && r.Method != "PRI":
+	case overHTTP2(r):
 		if refusal := checkStream(r); refusal != nil {
 			return refusal
 		}
@@ -105,7 +105,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *access.
 	by := time.Now().Add(answerTime)
 	_, _ = c.SetWriteDeadline(by), c.SetReadDeadline(by)
 	// Over HTTP/2 a body has an end that nobody can mistake.
-	if r.ProtoMajor == 1 && r.ContentLength != 0 || r.Method == http.MethodConnect || r.Method == "PRI" {
+	if !overHTTP2(r) && (r.ContentLength != 0 || r.Method == http.MethodConnect || r.ProtoMajor != 1) {
 		w.Header().Set("Connection", "close")
 	}
 	refusal.ServeHTTP(w, r)

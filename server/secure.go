@@ -68,6 +68,9 @@ func (s *Server) serve(l net.Listener) error {
 	return s.public.ServeTLS(l, "", "")
 }
 
+// overHTTP2 tells real HTTP/2 from HTTP/1.1 with its preface as a request.
+func overHTTP2(r *http.Request) bool { return r.TLS != nil && r.TLS.NegotiatedProtocol == "h2" }
+
 // checkStream refuses what HTTP/2 lets through, and HTTP/1.1 towards the backend
 // has no place for: a blank in the path would end it there.
 func checkStream(r *http.Request) *access.Refusal {
@@ -83,9 +86,6 @@ func checkStream(r *http.Request) *access.Refusal {
 		if c <= ' ' || c >= 0x7f || c == '/' {
 			return bad("the method is no token")
 		}
-	}
-	if r.TLS == nil {
-		return bad("the scheme must be https here") // net/http tells it so
 	}
 	return nil
 }

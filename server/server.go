@@ -200,7 +200,11 @@ func (s *Server) bind() error {
 		if err != nil {
 			return fmt.Errorf("listen: %w", err)
 		}
-		s.listeners = append(s.listeners, s.bounded(l))
+		l = s.bounded(l)
+		if s.certs != nil && s.boot.TLS.Loop {
+			l = proxy.Detachable(l)
+		}
+		s.listeners = append(s.listeners, l)
 	}
 	if err := s.bindRedirect(); err != nil {
 		return err
