@@ -2,8 +2,6 @@ package server
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -284,73 +282,4 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 	a.let()
 	eventually(t, "giving the tokens back", func() bool { return s.slots.open() <= 4 })
-}
-
-// A stop says GOAWAY, and what is under way is answered.
-func TestDrainSaysGoAway(t *testing.T) {
-	a := newApp(t)
-	s := startTLS(t, "upstream: %s\ndrain: {for: 8s}", a.ws())
-	f := s.dialFrames(1 << 20)
-	stream := f.ask(false, get2("/slow")...)
-	<-a.entered
-	s.stop()
-	for !f.away {
-		frame, err := f.ReadFrame()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if g, ok := frame.(*http2.GoAwayFrame); ok {
-			f.away = true
-			if g.ErrCode != http2.ErrCodeNo || g.LastStreamID < stream {
-				t.Errorf("GOAWAY %v up to %d; want none and at least %d", g.ErrCode, g.LastStreamID, stream)
-			}
-		}
-	}
-	a.let()
-	if status, _, reset := f.answer(stream); status != "200" || reset != 0 {
-		t.Errorf("the request under way got %s, %v; want 200", status, reset)
-	}
-	if err := s.wait(patience); err != nil {
-		t.Errorf("Run returned %v", err)
-	}
-}
-
-// A request over HTTP/2 that does not end is counted as cut.
-func TestDrainCutsHTTP2(t *testing.T) {
-	a := newApp(t)
-	s := startTLS(t, "upstream: %s\ndrain: {for: 500ms}", a.ws())
-	f := s.dialFrames(1 << 20)
-	f.ask(false, get2("/slow")...)
-	<-a.entered
-	s.stop()
-	if err := s.wait(patience); !errors.Is(err, ErrDrain) || !strings.Contains(err.Error(), "1 requests were cut") {
-		t.Errorf("Run returned %v; want one request cut", err)
-	}
-}
-
-// Connections that take no more bytes must not hold up a stop, although crypto/tls
-// waits 5 s for each to take its last alert.
-func TestDrainIsNotHeldUpByConnectionsThatAreFull(t *testing.T) {
-	body := bytes.Repeat([]byte("x"), 256<<10)
-	b := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }))
-	defer b.Close()
-	s := startTLS(t, "upstream: %s\ndrain: {for: 1s}\nlimits: {write_timeout: 60s}", b.URL)
-	for range 3 {
-		c := s.dialTLS()
-		_ = c.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10)
-		go func() { // until the pipe is full: idle, or in the middle of an answer
-			for {
-				if _, err := fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
-					return
-				}
-			}
-		}()
-	}
-	eventually(t, "filling the pipes", func() bool { return s.active.len() == 3 })
-	s.stop()
-	begin := time.Now()
-	_ = s.wait(patience)
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("the stop took %v; want 1s and half a second", took)
-	}
 }
