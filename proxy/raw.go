@@ -356,20 +356,25 @@ func (v *ledger) ended(p *pair) {
 	age := v.start.since(time.Now())
 	v.release()
 	v.raw.observer().Closed(p.cause, age)
+	if !v.raw.log().Enabled(context.Background(), slog.LevelInfo) {
+		v.raw.Live.remove(v.place)
+		return
+	}
 	v.raw.Live.ended(func() {
-		v.raw.log().Info("connection ended", p.summary(v.raw.Route, v.id.String(), age)...)
+		v.raw.log().LogAttrs(context.Background(), slog.LevelInfo, "connection ended", p.summary(v.raw.Route, v.id.String(), age)...)
 		v.raw.Live.remove(v.place)
 	})
 }
 
 // summary is a connection's last line in the log.
-func (p *pair) summary(route, id string, age time.Duration) []any {
+func (p *pair) summary(route, id string, age time.Duration) []slog.Attr {
 	c, b := &p.ends[client], &p.ends[backend]
 	code, reason := p.word()
-	return []any{
-		"session", id, "route", route, "cause", p.cause, "code", code, "reason", reason,
-		"duration", age.Round(time.Millisecond), "rtt", p.rtt.Round(time.Microsecond),
-		"bytes_up", c.bytes, "bytes_down", b.bytes,
-		"messages_up", c.walk.messages, "messages_down", b.walk.messages,
+	return []slog.Attr{
+		slog.String("session", id), slog.String("route", route),
+		slog.String("cause", p.cause), slog.Int("code", code), slog.String("reason", reason),
+		slog.Duration("duration", age.Round(time.Millisecond)), slog.Duration("rtt", p.rtt.Round(time.Microsecond)),
+		slog.Int64("bytes_up", c.bytes), slog.Int64("bytes_down", b.bytes),
+		slog.Int64("messages_up", int64(c.walk.messages)), slog.Int64("messages_down", int64(b.walk.messages)),
 	}
 }
