@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -56,7 +57,14 @@ func startNode(t testing.TB) *nodeBackend {
 // node runs a script of test/node to its end and returns what it printed.
 func node(t testing.TB, script string, args ...string) []byte {
 	t.Helper()
+	return nodeIn(t, nil, script, args...)
+}
+
+// nodeIn is node with more variables, each as NAME=value.
+func nodeIn(t testing.TB, env []string, script string, args ...string) []byte {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), need(t, "node"), append([]string{filepath.Join("node", script)}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.Output()
 	if err != nil {
 		stderr := ""

@@ -8,8 +8,9 @@ import (
 	"sidecar/demo"
 )
 
-// browse opens url in Chromium and returns what expression gives there.
-func browse(t *testing.T, url, expression string) json.RawMessage {
+// browse opens url in Chromium, with flags of its own, and returns what expression
+// gives there.
+func browse(t *testing.T, url, expression string, flags ...string) json.RawMessage {
 	t.Helper()
 	var got struct {
 		Version    string
@@ -17,7 +18,7 @@ func browse(t *testing.T, url, expression string) json.RawMessage {
 		Error      string
 		Complaints []string
 	}
-	out := node(t, "browser.mjs", need(t, "chromium"), url, t.TempDir(), expression)
+	out := node(t, "browser.mjs", append([]string{need(t, "chromium"), url, t.TempDir(), expression}, flags...)...)
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("reading %q: %v", out, err)
 	}
@@ -31,8 +32,13 @@ func browse(t *testing.T, url, expression string) json.RawMessage {
 func TestBrowserThroughTheSidecar(t *testing.T) {
 	t.Parallel()
 	s := boot(t, startNode(t).addr, "")
+	judgePage(t, browse(t, "http://"+s.addr+"/page.html", "window.results"))
+}
+
+// judgePage judges what the page saw.
+func judgePage(t *testing.T, results json.RawMessage) {
 	var seen map[string]json.RawMessage
-	if err := json.Unmarshal(browse(t, "http://"+s.addr+"/page.html", "window.results"), &seen); err != nil {
+	if err := json.Unmarshal(results, &seen); err != nil {
 		t.Fatal(err)
 	}
 	wants := map[string]string{

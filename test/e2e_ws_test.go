@@ -9,11 +9,12 @@ import (
 	"testing"
 )
 
-// wsScenarios plays all scenarios of the ws client once, against addr.
-func wsScenarios(t *testing.T, addr string) map[string]json.RawMessage {
+// wsScenarios plays all scenarios of the ws client once, against ws://host:port or
+// wss://host:port.
+func wsScenarios(t *testing.T, url string, env ...string) map[string]json.RawMessage {
 	t.Helper()
 	all := map[string]json.RawMessage{}
-	for line := range bytes.Lines(node(t, "client.mjs", "ws://"+addr)) {
+	for line := range bytes.Lines(nodeIn(t, env, "client.mjs", url)) {
 		var l struct {
 			Scenario string
 			Seen     json.RawMessage
@@ -49,12 +50,16 @@ var wsWants = map[string]string{
 
 func TestWSPackageThroughTheSidecar(t *testing.T) {
 	t.Parallel()
-	seen := wsScenarios(t, boot(t, startNode(t).addr, "").addr)
+	judge(t, wsScenarios(t, "ws://"+boot(t, startNode(t).addr, "").addr), "http")
+}
+
+// judge judges all that a ws client saw, which came by http or https.
+func judge(t *testing.T, seen map[string]json.RawMessage, scheme string) {
 	for scenario, want := range wsWants {
 		t.Run(scenario, func(t *testing.T) { sameJSON(t, seen[scenario], want) })
 		delete(seen, scenario)
 	}
-	t.Run("headers", func(t *testing.T) { checkHeaders(t, seen["headers"]) })
+	t.Run("headers", func(t *testing.T) { checkHeaders(t, seen["headers"], scheme) })
 	delete(seen, "headers")
 	for _, status := range []int{302, 401, 403, 404, 503} {
 		scenario := fmt.Sprintf("refused with %d", status)
@@ -79,7 +84,7 @@ func sameJSON(t *testing.T, got json.RawMessage, want string) {
 
 // The backend must see what a direct client would have sent, and who sent it;
 // a stranger's word on that counts for nothing.
-func checkHeaders(t *testing.T, seen json.RawMessage) {
+func checkHeaders(t *testing.T, seen json.RawMessage, scheme string) {
 	var req struct {
 		Method, URL string
 		Headers     map[string]string
@@ -92,9 +97,9 @@ func checkHeaders(t *testing.T, seen json.RawMessage) {
 	}
 	h := req.Headers
 	for name, want := range map[string]string{
-		"cookie": "a=1; b=2", "authorization": "Bearer secret", "x-own": "kept", "origin": "http://" + h["host"],
+		"cookie": "a=1; b=2", "authorization": "Bearer secret", "x-own": "kept", "origin": scheme + "://" + h["host"],
 		"sec-websocket-protocol": "chat", "sec-websocket-version": "13", "upgrade": "websocket",
-		"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "http", "x-forwarded-host": h["host"], "x-real-ip": "",
+		"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": scheme, "x-forwarded-host": h["host"], "x-real-ip": "",
 	} {
 		if got := h[name]; got != want {
 			t.Errorf("the backend saw %s: %q; want %q", name, got, want)

@@ -1,12 +1,12 @@
 // Opens a page in Chromium and prints, as one JSON object, what an expression
-// gives once it is not null: node browser.mjs CHROMIUM URL PROFILE-DIR EXPRESSION
+// gives once it is not null: node browser.mjs CHROMIUM URL PROFILE-DIR EXPRESSION FLAG...
 import { chromium } from "playwright-core";
 
-const [executablePath, url, profile, expression] = process.argv.slice(2);
+const [executablePath, url, profile, expression, ...flags] = process.argv.slice(2);
 const context = await chromium.launchPersistentContext(profile, {
   executablePath,
   headless: true,
-  args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...flags],
 });
 const complaints = [];
 try {
