@@ -83,7 +83,7 @@ func connect(t *testing.T, s setup) *wire {
 	w.client = dialFront(t, front, s.records)
 	w.client.send([]byte(handshakeRequest(header)))
 	if got := w.client.head(); !strings.HasPrefix(got, "HTTP/1.1 101 ") {
-		t.Fatalf("answer to the handshake = %q; want 101", got)
+		t.Fatalf("answer to the handshake = %q; want 101; log:\n%s", got, w.log)
 	}
 	if w.backend = <-accepted; w.backend == nil {
 		t.Fatal("backend was not reached")
