@@ -14,9 +14,9 @@ type Settings struct {
 	// HTTP is where the plain listener is that redirects to https, as host:port or
 	// unix:/path; "off" or "" is none. Unused with mode off. Default ":80".
 	HTTP string `yaml:"http"`
-	// Loop relays TLS connections on epoll loops where there are any. False: by two
-	// goroutines each, which takes more memory and leans on nothing that crypto/tls
-	// does not document. Unused with mode off. Default true.
+	// Loop relays connections with TLS, towards clients or wss backends, on epoll
+	// loops where there are any. False: by two goroutines each, which takes more
+	// memory and leans on nothing that crypto/tls does not document. Default true.
 	Loop bool `yaml:"loop"`
 	// Cert and Key are PEM files, read again when they change. Mode files only.
 	Cert string `yaml:"cert"`
@@ -83,7 +83,6 @@ func (s Settings) unused() []error {
 		modes []string
 	}{
 		{"http", s.HTTP != Default().HTTP, []string{"files", "acme", "internal"}},
-		{"loop", s.Loop != Default().Loop, []string{"files", "acme", "internal"}},
 		{"cert", s.Cert != "", []string{"files"}},
 		{"key", s.Key != "", []string{"files"}},
 		{"domains", len(s.Domains) > 0, []string{"acme"}},

@@ -80,6 +80,9 @@ func (c *Source) TLSConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"h2", "http/1.1"},
+		// Small records at first would show a page sooner, and cost each message of
+		// a WebSocket that was idle for a second more.
+		DynamicRecordSizingDisabled: true,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return c.inUse.Load().cert, nil
 		},

@@ -77,7 +77,7 @@ var descriptions = map[string]string{
 	"tls":            "How clients' TLS ends here. This version has the modes off, for a proxy or an ingress that ends it, and files.",
 	"tls.mode":       "off, or files: the PEM files cert and key. acme and internal are to come.",
 	"tls.http":       "The plain listener that redirects to https: host:port, unix:/path, or off. Not there with mode off.",
-	"tls.loop":       "Relays TLS connections on epoll loops where there are any; false: by two goroutines each, which takes more memory and leans on nothing that crypto/tls does not document.",
+	"tls.loop":       "Relays connections with TLS, towards clients or wss backends, on epoll loops where there are any; false: by two goroutines each, which takes more memory and leans on nothing that crypto/tls does not document.",
 	"tls.cert":       "A PEM file, the server's certificate first and its chain behind it, for mode files. Read again when it changes.",
 	"tls.key":        "A PEM file of the certificate's key, for mode files. Read again when it changes.",
 	"tls.domains":    "The names to get certificates for, for mode acme.",

@@ -93,7 +93,7 @@ func (s *Server) site(p, old *plan, r config.Route) (*site, error) {
 		raw: &proxy.Raw{
 			Route: r.Name(), Backend: backend, Heartbeat: r.Heartbeat, Limits: limits,
 			Guard: &access.Guard{Proxies: p.proxies, Origins: r.Origins, Limiters: s.limiters(p, old, r)},
-			Live:  &s.live, Loops: s.loops, Observer: s.metrics.Route(r.Name()), Log: s.log,
+			Live:  &s.live, Loops: s.loops, PlainTLS: !s.boot.TLS.Loop, Observer: s.metrics.Route(r.Name()), Log: s.log,
 		},
 	}
 	if slices.Contains(r.Protocols, "http") {

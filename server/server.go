@@ -201,7 +201,7 @@ func (s *Server) bind() error {
 			return fmt.Errorf("listen: %w", err)
 		}
 		l = s.bounded(l)
-		if s.certs != nil && s.boot.TLS.Loop {
+		if s.certs != nil {
 			l = proxy.Detachable(l)
 		}
 		s.listeners = append(s.listeners, l)
