@@ -21,6 +21,7 @@ func TestSettingsValidate(t *testing.T) {
 		{"acme without domains", Settings{Mode: "acme"}, "mode: acme needs domains"},
 		{"half an account", Settings{Mode: "acme", Domains: []string{"a"}, EAB: EAB{MAC: "s3cret"}}, "eab: key_id and mac must be set together"},
 		{"unused with off", Settings{Mode: "off", HTTP: ":81", Cert: "a", Key: "b", Domains: []string{"a"}, Email: "e", CA: "c", Storage: "s", OnDemand: true},
+			"http: has no effect with mode off\ncert: has no effect with mode off\nkey: has no effect with mode off\n" +
 				"domains: has no effect with mode off\nemail: has no effect with mode off\nca: has no effect with mode off\n" +
 				"storage: has no effect with mode off\non_demand: has no effect with mode off"},
 		{"files and domains", Settings{Mode: "files", HTTP: ":80", Cert: "a", Key: "b", Domains: []string{"a"}}, "domains: has no effect with mode files"},
