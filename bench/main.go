@@ -16,14 +16,14 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := command(os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// run is the command.
-func run(args []string, out, notes io.Writer) error {
+// command is the whole of it.
+func command(args []string, out, notes io.Writer) error {
 	p, err := parse(args, notes)
 	if err != nil {
 		return err

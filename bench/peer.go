@@ -23,6 +23,8 @@ type peer struct {
 	// config writes the peer's configuration for a site and returns the command
 	// that starts it in the foreground; nil for no proxy at all.
 	config func(*ground, site) ([]string, error)
+	// extra peers take part only where they are asked for.
+	extra bool
 }
 
 func (a peer) String() string { return a.name }
@@ -32,21 +34,20 @@ type site struct {
 	Dir, Ground     string // its own directory, and that of the certificate
 	Listen, Backend string
 	TLS             bool
+	Level           string // of ours' log
 	Connections     int
 }
 
 // peers are all, in the order in which they take turns.
-func peers(other bool) []peer {
-	all := []peer{
+func peers() []peer {
+	return []peer{
 		{name: "direct"},
 		{name: "nginx", program: "nginx", config: nginx},
 		{name: "haproxy", program: "haproxy", config: haproxy},
-		{name: figure.Ours, config: func(g *ground, s site) ([]string, error) { return sidecar(g.sidecar, s) }},
+		{name: figure.Ours, config: func(g *ground, s site) ([]string, error) { return sidecar(g.sidecar, "warn", s) }},
+		{name: "logging", extra: true, config: func(g *ground, s site) ([]string, error) { return sidecar(g.sidecar, "info", s) }},
+		{name: "other", extra: true, config: func(g *ground, s site) ([]string, error) { return sidecar(g.other, "warn", s) }},
 	}
-	if other {
-		all = append(all, peer{name: "other", config: func(g *ground, s site) ([]string, error) { return sidecar(g.other, s) }})
-	}
-	return all
 }
 
 // present reports whether a can be started, and says so if it cannot.
@@ -118,11 +119,12 @@ func haproxy(_ *ground, s site) ([]string, error) {
 const sidecarConf = `listen: "{{.Listen}}"
 upstream: ws://{{.Backend}}
 ops: {listen: off}
-log: {level: warn}
+log: {level: {{.Level}}}
 {{if .TLS}}tls: {mode: files, cert: {{.Ground}}/cert.pem, key: {{.Ground}}/key.pem, http: off}
 {{end}}`
 
-func sidecar(program string, s site) ([]string, error) {
+func sidecar(program, level string, s site) ([]string, error) {
+	s.Level = level
 	file, err := s.write("sidecar.yaml", sidecarConf)
 	return []string{program, "--config", file}, err
 }

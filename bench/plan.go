@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sidecar/bench/figure"
+	"sidecar/bench/proc"
 )
 
 // A plan is what to measure, and how long.
@@ -36,7 +37,7 @@ func parse(args []string, notes io.Writer) (*plan, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(notes)
 	only := f.String("only", "", "work to measure, by commas: "+names(works()))
-	among := f.String("peers", "", "peers to measure, by commas: direct,nginx,haproxy,sidecar,other")
+	among := f.String("peers", "", "peers to measure, by commas: direct,nginx,haproxy,sidecar; logging, which is the sidecar with log.level info; other")
 	quick := f.Bool("quick", false, "one round of short runs, a minute or two: for a first look")
 	f.IntVar(&p.rounds, "rounds", 5, "how often each peer is measured; memory, which hardly varies, half as often")
 	f.DurationVar(&p.each, "each", 2*time.Second, "the measured time of a run")
@@ -49,9 +50,24 @@ func parse(args []string, notes io.Writer) (*plan, error) {
 		return nil, err
 	}
 	if *quick {
-		p.rounds, p.each, p.settle = 1, time.Second, 3*time.Second
+		p.hurry(f)
 	}
 	return p, p.choose(*only, *among, f.Args())
+}
+
+// hurry shortens what f does not set.
+func (p *plan) hurry(f *flag.FlagSet) {
+	set := map[string]bool{}
+	f.Visit(func(a *flag.Flag) { set[a.Name] = true })
+	if !set["rounds"] {
+		p.rounds = 1
+	}
+	if !set["each"] {
+		p.each = time.Second
+	}
+	if !set["settle"] {
+		p.settle = 3 * time.Second
+	}
 }
 
 // choose settles what is measured of what.
@@ -66,7 +82,12 @@ func (p *plan) choose(only, among string, rest []string) error {
 	if p.works, err = pick(works(), only); err != nil {
 		return err
 	}
-	p.peers, err = pick(peers(p.ground.other != ""), among)
+	if p.peers, err = pick(peers(), among); among == "" {
+		p.peers = slices.DeleteFunc(p.peers, func(a peer) bool { return a.extra && (a.name != "other" || p.ground.other == "") })
+	}
+	if p.ground.other == "" && strings.Contains(names(p.peers), "other") {
+		return errors.New("the peer other needs -other")
+	}
 	p.idle = min(p.idle, affordable())
 	return err
 }
@@ -117,15 +138,25 @@ func (p *plan) measure(ctx context.Context, out io.Writer) error {
 	var rows []figure.Row
 	var faults []error
 	start := time.Now()
+	watch, err := proc.NewWatch()
+	if err != nil {
+		return err
+	}
 	for _, w := range p.works {
-		row, err := p.row(ctx, w)
-		faults = append(faults, err)
-		rows = append(rows, row)
+		if w.conns == 0 {
+			w.conns = p.idle
+		}
+		m := &match{plan: p, work: w, row: w.row(), out: map[string]bool{}}
+		faults = append(faults, m.play(ctx))
+		rows = append(rows, m.row)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	fmt.Fprintf(p.notes, "%v in all\n", time.Since(start).Round(time.Second))
+	others, stolen, err := watch.Noise()
+	fmt.Fprintf(p.notes, "%v in all; of all processors, other programs took %.0f %% and the host %.0f %%\n",
+		time.Since(start).Round(time.Second), 100*others, 100*stolen)
+	faults = append(faults, err)
 	var shown []string
 	for _, a := range p.peers {
 		shown = append(shown, a.name)
@@ -133,42 +164,4 @@ func (p *plan) measure(ctx context.Context, out io.Writer) error {
 	fmt.Fprintln(out)
 	figure.Write(out, rows, shown)
 	return errors.Join(faults...)
-}
-
-// row measures one kind of work, round by round: in each, all peers in turn.
-func (p *plan) row(ctx context.Context, w work) (figure.Row, error) {
-	row := figure.Row{Name: w.title, Unit: w.unit, BesideUnit: w.beside, Goals: w.goals,
-		Values: map[string][]float64{}, Beside: map[string][]float64{}}
-	out := map[string]bool{}
-	var faults []error
-	for round := range p.roundsOf(w) {
-		for _, a := range p.peers {
-			if out[a.name] || ctx.Err() != nil || a.config == nil && w.proxied {
-				continue
-			}
-			s, err := p.once(ctx, w, a)
-			if err != nil {
-				// A peer that fails is left out, or neighbours would no longer be.
-				out[a.name] = true
-				faults = append(faults, fmt.Errorf("%s, %s: %w", w.name, a.name, err))
-				fmt.Fprintf(p.notes, "%s, %s: left out: %v\n", w.name, a.name, err)
-				continue
-			}
-			s.into(row, a.name)
-			fmt.Fprintf(p.notes, "%s, round %d, %s: %s\n", w.name, round+1, a.name, s.in(w))
-		}
-	}
-	for name := range out {
-		delete(row.Values, name)
-		delete(row.Beside, name)
-	}
-	return row, errors.Join(faults...)
-}
-
-// roundsOf is fewer for memory, which takes long and hardly varies.
-func (p *plan) roundsOf(w work) int {
-	if w.steady {
-		return (p.rounds + 1) / 2
-	}
-	return p.rounds
 }

@@ -4,8 +4,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +21,9 @@ func TestFlags(t *testing.T) {
 	if p, err = parse(nil, io.Discard); err != nil || len(p.works) != len(works()) || names(p.peers) != "direct,nginx,haproxy,sidecar" {
 		t.Errorf("by default: %s of %s, %v; want all", names(p.works), names(p.peers), err)
 	}
+	if p, err = parse([]string{"-other", "before"}, io.Discard); err != nil || names(p.peers) != "direct,nginx,haproxy,sidecar,other" {
+		t.Errorf("with another build: %s, %v", names(p.peers), err)
+	}
 	for _, bad := range []string{"-only=echo65", "-peers=caddy", "-rounds=0", "-each=-1s", "-nonsense", "echo64"} {
 		if _, err := parse([]string{bad}, io.Discard); err == nil {
 			t.Errorf("%s was taken", bad)
@@ -28,16 +31,17 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// A pinch of each kind of work through no proxy: the kinds themselves run.
+// A pinch of each kind of work, through no proxy: the kinds themselves run.
 func TestWorksRunDirect(t *testing.T) {
 	for _, w := range works() {
 		if w.proxied {
 			continue
 		}
-		p := &plan{each: 50 * time.Millisecond, notes: io.Discard}
-		s, err := p.once(t.Context(), w, peer{name: "direct"})
-		if err != nil || s.value <= 0 || s.value != s.value && s.beside <= 0 {
-			t.Errorf("%s: %+v, %v", w.name, s, err)
+		p := &plan{each: 200 * time.Millisecond, rounds: 2, notes: io.Discard, peers: []peer{{name: "direct"}}}
+		m := &match{plan: p, work: w, row: w.row(), out: map[string]bool{}}
+		err := m.play(t.Context())
+		if got := len(m.row.Beside["direct"]) + len(m.row.Values["direct"]); err != nil || got != 2 {
+			t.Errorf("%s: %d figures in two rounds, %v; want 2", w.name, got, err)
 		}
 	}
 }
@@ -48,24 +52,48 @@ func TestPeersStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plan{core: cores[len(cores)-1], idle: 5, notes: io.Discard}
+	p := &plan{core: cores[len(cores)-1], idle: 5, each: turns * 10 * time.Millisecond, rounds: 1, notes: io.Discard}
 	end, err := p.ground.prepare(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer end()
-	for _, a := range peers(false) {
-		for _, tls := range []bool{false, true} {
-			if _, err := exec.LookPath(a.program); a.config == nil || a.program != "" && err != nil {
-				continue
-			}
-			small := work{name: "idle", tls: tls, do: idle}
-			if tls {
-				small.do = idleTLS
-			}
-			if _, err := p.once(t.Context(), small, a); err != nil && !strings.Contains(err.Error(), "not in this version") {
-				t.Errorf("%s, TLS %v: %v", a.name, tls, err)
-			}
+	for _, a := range peers() {
+		if p.peers = append(p.peers, a); !a.present(io.Discard) || a.extra {
+			t.Logf("%s is not here, or extra", a.name)
+			p.peers = p.peers[:len(p.peers)-1]
 		}
+	}
+	for _, w := range []work{
+		{name: "echo", conns: 3, open: echo(64)},
+		{name: "idle", conns: 3, open: idle, proxied: true, once: true},
+		{name: "idle over TLS", conns: 3, open: idleTLS, proxied: true, once: true, tls: true},
+	} {
+		m := &match{plan: p, work: w, row: w.row(), out: map[string]bool{}}
+		if err := m.play(t.Context()); err != nil && !strings.Contains(err.Error(), "not in this version") {
+			t.Errorf("%s: %v", w.name, err)
+		}
+	}
+}
+
+// A peer that fails in one round must not leave figures of another behind.
+func TestFailingPeerIsLeftOut(t *testing.T) {
+	left := 3
+	fails := func(r *run) (task, error) {
+		if left--; r.peer == "direct" && left <= 0 {
+			return nil, errors.New("a byte was wrong")
+		}
+		w, err := r.rig.Open(r.addr, 1, 64)
+		return &counted{r: r, do: func(d time.Duration) (int, time.Duration, error) { return w.Echo(d) }}, err
+	}
+	p := &plan{each: 20 * time.Millisecond, rounds: 3, notes: io.Discard, peers: []peer{{name: "direct"}, {name: "another"}}}
+	m := &match{plan: p, work: work{name: "w", conns: 1, open: fails}, out: map[string]bool{}}
+	m.row = m.work.row()
+	err := m.play(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "w, direct: a byte was wrong") {
+		t.Errorf("got %v; want the fault, and whose it was", err)
+	}
+	if b := m.row.Beside; len(b["direct"]) != 0 || len(b["another"]) != 3 {
+		t.Errorf("%v; want three figures of another, and none of direct", b)
 	}
 }

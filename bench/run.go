@@ -4,104 +4,129 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
-	"sidecar/bench/figure"
 	"sidecar/bench/load"
 	"sidecar/bench/proc"
 )
 
-// A run1 is one run of one kind of work through one peer.
-type run1 struct {
+// A run is a task through one peer, which is started for it.
+type run struct {
 	*plan
-	name  string // of work and peer
-	ours  bool
-	rig   *load.Rig
-	proxy *proc.Process // nil: none stands between
-	addr  string        // where clients go
-	tls   *tls.Config
+	peer    string
+	name    string // of the work and the peer
+	conns   int
+	rig     *load.Rig
+	proxy   *proc.Process // nil: none stands between
+	addr    string        // where clients go
+	task    task
+	closing func()    // of clients that are not the rig's; or nil
+	perf    *exec.Cmd // records; or nil
 }
 
-// start starts a backend, and a in front of it.
-func (p *plan) start(ctx context.Context, w work, a peer) (*run1, error) {
-	rig, err := load.New()
-	if err != nil {
-		return nil, err
+// start starts a backend, a in front of it, and the work. What was started then
+// needs end, even if it failed.
+func (r *run) start(ctx context.Context, w work, a peer) (err error) {
+	r.name = w.name + "-" + a.name
+	if r.rig, err = load.New(); err != nil {
+		return err
 	}
-	r := &run1{plan: p, name: w.name + "-" + a.name, ours: a.name == figure.Ours, rig: rig, addr: rig.Backend(), tls: p.ground.tls}
-	if a.config == nil {
-		return r, nil
+	r.addr = r.rig.Backend()
+	if a.config != nil {
+		if err := r.launch(ctx, w, a); err != nil {
+			return err
+		}
 	}
-	if r.proxy, r.addr, err = p.launch(ctx, w, a, rig.Backend()); err != nil {
-		rig.Close()
-		return nil, err
-	}
-	return r, nil
+	r.task, err = w.open(r)
+	return err
 }
 
-func (p *plan) launch(ctx context.Context, w work, a peer, backend string) (*proc.Process, string, error) {
-	addr, err := freeAddr()
+// launch starts a in a directory of its own.
+func (r *run) launch(ctx context.Context, w work, a peer) error {
+	s := site{Backend: r.rig.Backend(), TLS: w.tls, Ground: r.ground.dir, Connections: r.idle + 500}
+	var err error
+	if s.Listen, err = freeAddr(); err != nil {
+		return err
+	}
+	if s.Dir, err = os.MkdirTemp(r.ground.dir, a.name); err != nil {
+		return err
+	}
+	argv, err := a.config(&r.ground, s)
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	dir, err := os.MkdirTemp(p.ground.dir, a.name)
-	if err != nil {
-		return nil, "", err
+	if r.proxy, err = proc.Start(r.core, s.Dir, argv...); err != nil {
+		return err
 	}
-	s := site{Dir: dir, Listen: addr, Backend: backend, TLS: w.tls, Ground: p.ground.dir, Connections: p.idle + 500}
-	argv, err := a.config(&p.ground, s)
-	if err != nil {
-		return nil, "", err
-	}
-	proxy, err := proc.Start(p.core, dir, argv...)
-	if err != nil {
-		return nil, "", err
-	}
-	if err := proxy.Ready(ctx, addr, 10*time.Second); err != nil {
-		proxy.Stop()
-		return nil, "", err
-	}
-	return proxy, addr, nil
+	r.addr = s.Listen
+	return r.proxy.Ready(ctx, s.Listen, 10*time.Second)
 }
 
-func (r *run1) end() {
-	r.rig.Close()
+// end ends all that start started.
+func (r *run) end() {
+	r.recorded()
+	if r.closing != nil {
+		r.closing()
+	}
+	if r.rig != nil {
+		r.rig.Close()
+	}
 	if r.proxy != nil {
 		r.proxy.Stop()
 	}
 }
 
 // cpu is what the proxy has taken so far.
-func (r *run1) cpu() (time.Duration, error) {
+func (r *run) cpu() (time.Duration, error) {
 	if r.proxy == nil {
 		return 0, nil
 	}
 	return r.proxy.CPU()
 }
 
-// record has perf take a profile of ours where that is asked for, until what it
-// returns is called.
-func (r *run1) record() (end func()) {
-	if r.profile == "" || !r.ours {
-		return func() {}
+// record has perf take a profile, where that is asked for.
+func (r *run) record() {
+	if r.profile == "" || r.proxy == nil {
+		return
 	}
-	file := filepath.Join(r.profile, r.name+".perf")
-	cmd := exec.Command("perf", "record", "-q", "-F", "997", "-g", "-o", file, "-p", strconv.Itoa(r.proxy.Pid()))
-	cmd.Stderr = r.notes
-	if err := cmd.Start(); err != nil {
+	pids, err := r.proxy.Pids()
+	if err != nil {
+		return // the turn tells
+	}
+	r.perf = exec.Command("perf", "record", "-q", "-F", "997", "-g", "-o", r.data(), "-p", pids)
+	r.perf.Stderr = r.notes
+	if err := r.perf.Start(); err != nil {
 		fmt.Fprintf(r.notes, "no profile: %v\n", err)
-		return func() {}
+		r.perf = nil
 	}
-	return func() {
-		cmd.Process.Signal(syscall.SIGINT) // it writes what it has
-		cmd.Wait()
-		fmt.Fprintf(r.notes, "profile: perf report -i %s\n", file)
+}
+
+func (r *run) data() string { return filepath.Join(r.profile, r.name+".perf") }
+
+// recorded ends the profile and writes, beside it, what took most. Functions
+// come first without what they call, then with it.
+func (r *run) recorded() {
+	if r.perf == nil {
+		return
 	}
+	r.perf.Process.Signal(syscall.SIGINT) // it writes what it has
+	r.perf.Wait()
+	var text []byte
+	for _, how := range []string{"--no-children", "--children"} {
+		out, err := exec.Command("perf", "report", "-i", r.data(), "--stdio", "-g", "none", "--percent-limit", "0.3", how).CombinedOutput()
+		if text = append(text, out...); err != nil {
+			fmt.Fprintf(r.notes, "reading the profile: %v\n", err)
+		}
+	}
+	file := filepath.Join(r.profile, r.name+".txt")
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		fmt.Fprintf(r.notes, "keeping the profile: %v\n", err)
+		return
+	}
+	fmt.Fprintf(r.notes, "profile: %s; perf report -i %s\n", file, r.data())
 }

@@ -22,6 +22,9 @@ func listen() (fd int, addr string, err error) {
 	if err != nil {
 		return 0, "", fmt.Errorf("making a socket: %w", err)
 	}
+	// Without this, ports of connections that have ended are not free for a minute,
+	// and a Turnstile leaves none.
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err == nil {
 		err = unix.Listen(fd, 4096)
 	}

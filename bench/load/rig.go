@@ -47,7 +47,7 @@ type Crowd struct {
 	r       *Rig
 	clients []*client
 	done    int             // echoes that were right
-	late    int             // messages left out since the one before was under way
+	turn    int             // whose is next where the pace is given
 	again   bool            // each echo is answered with the next message
 	news    []byte          // what is being broadcast
 	since   time.Time       // when that began

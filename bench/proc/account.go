@@ -87,6 +87,12 @@ func (p *Process) pids() ([]int, error) {
 	return pids, err
 }
 
+// Pids are p and all that it started, as perf takes them: by commas.
+func (p *Process) Pids() (string, error) {
+	pids, err := p.pids()
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(pids), " ", ","), "[]"), err
+}
+
 // CPU is the user and system time that p, its children and theirs have taken,
 // those that ended and were waited for included.
 func (p *Process) CPU() (time.Duration, error) {

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,27 +38,61 @@ func TestPss(t *testing.T) {
 	}
 }
 
-// burn is a shell that burns, has a child burn that it waits for, and then lives
-// on beside another that burns and lives on.
+func TestParseMachine(t *testing.T) {
+	busy, stolen, err := parseMachine([]byte("cpu  100 20 3 4000 500 6 7 80 900 900\ncpu0 1 1 1 1 1 1 1 1 1 1\n"))
+	if err != nil || busy != 1360*time.Millisecond || stolen != 800*time.Millisecond {
+		t.Errorf("busy %v, stolen %v, %v; want 1.36s and 800ms", busy, stolen, err)
+	}
+	for _, bad := range []string{"", "cpu0 1 2 3 4 5 6 7 8\n", "cpu 1 2 3\n", "cpu 1 2 3 4 5 6 7 x\n"} {
+		if busy, _, err := parseMachine([]byte(bad)); err == nil {
+			t.Errorf("%q was read as %v", bad, busy)
+		}
+	}
+}
+
+func TestOwnWorkIsNoNoise(t *testing.T) {
+	w, err := NewWatch()
+	if err != nil || w.cores < 1 {
+		t.Fatalf("%d processors, %v", w.cores, err)
+	}
+	for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	now, err := NewWatch()
+	if own := now.own - w.own; err != nil || own < 10*time.Millisecond {
+		t.Errorf("100ms of work are %v of this process, %v", own, err)
+	}
+	if others, stolen, err := w.Noise(); err != nil || others < 0 || others > 1.2 || stolen < 0 || stolen > 1.2 {
+		t.Errorf("others took %v and the host %v of all, %v", others, stolen, err)
+	}
+}
+
+// burn burns, has a child burn that it waits for, and then lives on beside
+// another that burned and lives on. Each prints its own line of the kernel's.
 const burn = `i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done
-if [ "$1" = deep ]; then sh "$0" shallow; sh "$0" stay & echo done; wait; fi
-if [ "$1" = stay ]; then echo done; exec sleep 60; fi`
+cat /proc/$$/stat
+if [ "$1" = deep ]; then sh "$0" shallow; sh "$0" stay & wait; fi
+if [ "$1" = stay ]; then exec sleep 60; fi`
 
 func TestCPUOfChildrenCounts(t *testing.T) {
-	one := burnt(t, "shallow")
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/burn", []byte(burn), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := start(t, dir, "sh", dir+"/burn", "deep")
-	eventually(t, "the burning", func() bool { return strings.Count(p.said(), "done") == 2 })
-	got, err := p.CPU()
-	if err != nil {
-		t.Fatal(err)
+	eventually(t, "the burning", func() bool { return strings.Count(p.said(), "\n") == 3 })
+	want := time.Duration(0)
+	for line := range strings.Lines(p.said()) {
+		own := ownTime(t, line)
+		if want += own; own < 20*time.Millisecond {
+			t.Fatalf("it burns %v: too little to be missed", own)
+		}
 	}
-	// Three burn; what varies by half still tells three from two.
-	if got < one*5/2 || got > one*5 {
-		t.Errorf("three that burn took %v by the account; one takes %v", got, one)
+	got, err := p.CPU()
+	// The kernel's lines are in hundredths, rounded down; starting cat and sleep
+	// is in none of them.
+	if slack := 40 * time.Millisecond; err != nil || got < want-slack || got > want+want/2+slack {
+		t.Errorf("three that burned took %v by the account, %v; %v by their own", got, err, want)
 	}
 	mem, err := p.Memory()
 	if err != nil || mem < 100<<10 || mem > 50<<20 {
@@ -66,14 +100,19 @@ func TestCPUOfChildrenCounts(t *testing.T) {
 	}
 }
 
-// burnt is what one that burns takes, by what the kernel says at its end.
-func burnt(t *testing.T, how string) time.Duration {
+// ownTime is utime and stime of a line of /proc/<pid>/stat.
+func ownTime(t *testing.T, line string) time.Duration {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", burn, "sh", how)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	f := strings.Fields(line)
+	if len(f) < 15 {
+		t.Fatalf("%q is no line of stat", line)
 	}
-	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	u, errU := strconv.Atoi(f[13])
+	s, errS := strconv.Atoi(f[14])
+	if errU != nil || errS != nil {
+		t.Fatalf("%q is no line of stat", line)
+	}
+	return time.Duration(u+s) * 10 * time.Millisecond
 }
 
 func start(t *testing.T, dir string, argv ...string) *Process {

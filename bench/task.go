@@ -1,0 +1,153 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"sidecar/bench/figure"
+	"sidecar/bench/load"
+)
+
+// A counted is a task of which the proxy's time for each of many is wanted.
+type counted struct {
+	r         *run
+	do        func(time.Duration) (int, time.Duration, error)
+	warm      bool
+	n         int
+	took, cpu time.Duration
+}
+
+func (c *counted) turn(d time.Duration) error {
+	before, err := c.r.cpu()
+	if err != nil {
+		return err
+	}
+	n, took, err := c.do(d)
+	if err != nil {
+		return err
+	}
+	after, err := c.r.cpu()
+	if c.warm {
+		c.n, c.took, c.cpu = c.n+n, c.took+took, c.cpu+after-before
+	}
+	c.warm = true
+	return err
+}
+
+func (c *counted) sample() (sample, error) {
+	if c.n == 0 {
+		return sample{}, fmt.Errorf("nothing was done in %v", c.took)
+	}
+	s := sample{value: math.NaN(), beside: float64(c.n) / c.took.Seconds()}
+	if c.r.proxy != nil {
+		s.value = float64(c.cpu.Nanoseconds()) / 1000 / float64(c.n)
+	}
+	return s, nil
+}
+
+// echo keeps connections busy with messages of size bytes.
+func echo(size int) func(*run) (task, error) {
+	return func(r *run) (task, error) {
+		w, err := r.rig.Open(r.addr, r.conns, size)
+		return &counted{r: r, do: func(d time.Duration) (int, time.Duration, error) { return w.Echo(d) }}, err
+	}
+}
+
+func spread(r *run) (task, error) {
+	w, err := r.rig.Open(r.addr, r.conns, 64)
+	return &counted{r: r, do: func(d time.Duration) (int, time.Duration, error) { return w.Paced(d*3/2, 4000) }}, err
+}
+
+func connect(r *run) (task, error) {
+	t, err := r.rig.Turnstile(r.addr, r.conns)
+	return &counted{r: r, do: func(d time.Duration) (int, time.Duration, error) { return t.Turn(d) }}, err
+}
+
+// A fan is the task of broadcasting to a crowd.
+type fan struct {
+	counted
+	w    *load.Crowd
+	late []float64 // the 99th of 100 of each broadcast, in ms
+}
+
+func fanout(r *run) (task, error) {
+	w, err := r.rig.Open(r.addr, r.conns, 64)
+	f := &fan{w: w}
+	f.counted = counted{r: r, do: f.broadcasts}
+	return f, err
+}
+
+func (f *fan) broadcasts(d time.Duration) (heard int, took time.Duration, err error) {
+	start := time.Now()
+	for time.Since(start) < d && err == nil {
+		var delays []time.Duration
+		if delays, err = f.w.Broadcast(64); f.warm {
+			f.late = append(f.late, float64(figure.Percentile(delays, 99).Microseconds())/1000)
+		}
+		heard += len(delays)
+		err = errors.Join(err, f.r.rig.Idle(20*time.Millisecond))
+	}
+	return heard, time.Since(start), err
+}
+
+func (f *fan) sample() (sample, error) {
+	s, err := f.counted.sample()
+	s.value, s.beside = figure.Of(f.late).Median, s.value
+	if math.IsNaN(s.beside) {
+		s.beside = 0
+	}
+	return s, err
+}
+
+// A holding is the task of doing nothing.
+type holding struct {
+	r             *run
+	tls           *load.Held // nil: the clients are plain
+	before, after int64
+}
+
+func idle(r *run) (task, error) {
+	h := &holding{r: r}
+	var err error
+	if h.before, err = r.proxy.Memory(); err != nil {
+		return nil, err
+	}
+	if _, err = r.rig.Open(r.addr, r.conns, 64); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func idleTLS(r *run) (task, error) {
+	h := &holding{r: r}
+	var err error
+	if h.before, err = r.proxy.Memory(); err != nil {
+		return nil, err
+	}
+	if h.tls, err = r.rig.Hold(r.addr, r.conns, r.ground.tls); err != nil {
+		return nil, err
+	}
+	r.closing = h.tls.Close
+	return h, nil
+}
+
+// turn waits until what the handshakes needed may be gone, and reads.
+func (h *holding) turn(time.Duration) error {
+	if err := h.r.rig.Idle(h.r.settle); err != nil {
+		return err
+	}
+	if h.tls != nil && h.tls.Fault() != nil {
+		return h.tls.Fault()
+	}
+	var err error
+	h.after, err = h.r.proxy.Memory()
+	return err
+}
+
+func (h *holding) sample() (sample, error) {
+	return sample{value: float64(h.after-h.before) / 1024 / float64(h.r.conns)}, nil
+}
