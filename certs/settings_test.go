@@ -13,6 +13,7 @@ func TestSettingsValidate(t *testing.T) {
 	}{
 		{"default", Default(), "<nil>"},
 		{"files", Settings{Mode: "files", HTTP: ":80", Cert: "a", Key: "b"}, "<nil>"},
+		{"no loops for wss backends", Settings{Mode: "off", HTTP: ":80"}, "<nil>"},
 		{"no redirect", Settings{Mode: "files", HTTP: "off", Cert: "a", Key: "b"}, "<nil>"},
 		{"acme", Settings{Mode: "acme", HTTP: ":8080", Domains: []string{"a.example"}, EAB: EAB{"id", "mac"}}, "<nil>"},
 		{"internal", Settings{Mode: "internal", HTTP: ":80", Storage: "/var/lib/x"}, "<nil>"},

@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"sidecar/config"
+	"sidecar/proxy"
 	"sidecar/test/authority"
 )
 
@@ -109,6 +110,9 @@ func TestServesOverTLS(t *testing.T) {
 		c := parseTLS(t, files, "upstream: %s", a.ws())
 		c.TLS.Loop = loop
 		s := &secured{start(t, Environment{}, c), ca, files}
+		if site := s.inForce.Load().table.find("a", "/"); site.raw.(*proxy.Raw).PlainTLS == loop {
+			t.Errorf("tls.loop %v is not passed on", loop)
+		}
 		echoes(t, s.wss("/ws?x=1"), "hello")
 		for proto, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
 			res, body := s.get(s.client(h2), "/page?x=1")
