@@ -21,10 +21,10 @@ import (
 // safe for concurrent use.
 type Backend struct {
 	network, addr string
-	literal       netip.AddrPort // addr, where that is no name
-	tls           *tls.Config    // nil: in clear
-	prefix, path  string         // path, if set, takes prefix's place
-	host          string         // for what is asked in nobody's name
+	literal       bool        // addr is no name
+	tls           *tls.Config // nil: in clear
+	prefix, path  string      // path, if set, takes prefix's place
+	host          string      // for what is asked in nobody's name
 	transport     *http.Transport
 
 	mu         sync.Mutex // guards what follows
@@ -66,8 +66,9 @@ func NewBackend(u Upstream, prefix string) (*Backend, error) {
 	b.addr = net.JoinHostPort(target.Hostname(), portOf(target, secure))
 	if u.Socket != "" {
 		b.network, b.addr = "unix", u.Socket
-	} else if literal, err := netip.ParseAddrPort(b.addr); err == nil {
-		b.literal = literal
+	} else {
+		_, err := netip.ParseAddrPort(b.addr)
+		b.literal = err == nil
 	}
 	if secure {
 		if b.tls, err = clientTLS(u, target.Hostname()); err != nil {

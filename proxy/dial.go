@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"time"
 )
 
@@ -34,17 +33,14 @@ func (b *Backend) dialBy(ctx context.Context, by time.Time, pulse bool) (net.Con
 	if pulse {
 		d.KeepAlive = -1
 	}
-	if b.tls != nil || !b.literal.IsValid() {
-		ctx, cancel := context.WithDeadline(ctx, by)
+	if b.tls != nil || !b.literal {
+		var cancel func()
+		ctx, cancel = context.WithDeadline(ctx, by)
 		defer cancel()
-		return b.dialWith(ctx, &d)
+	} else {
+		ctx = untimed{ctx, by}
 	}
-	// No name is to be looked up, so no happy eyeballs either.
-	c, err := d.DialTCP(untimed{ctx, by}, "tcp", netip.AddrPort{}, b.literal)
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return b.dialWith(ctx, &d)
 }
 
 // An untimed context has a deadline but no timer, and so does not end at it. That

@@ -375,6 +375,6 @@ func (p *pair) summary(route, id string, age time.Duration) []slog.Attr {
 		slog.String("cause", p.cause), slog.Int("code", code), slog.String("reason", reason),
 		slog.Duration("duration", age.Round(time.Millisecond)), slog.Duration("rtt", p.rtt.Round(time.Microsecond)),
 		slog.Int64("bytes_up", c.bytes), slog.Int64("bytes_down", b.bytes),
-		slog.Int64("messages_up", int64(c.walk.messages)), slog.Int64("messages_down", int64(b.walk.messages)),
+		slog.Int64("messages_up", c.walk.messages), slog.Int64("messages_down", b.walk.messages),
 	}
 }
