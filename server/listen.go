@@ -15,7 +15,11 @@ import (
 func listen(address string) (net.Listener, error) {
 	path, isUnix := strings.CutPrefix(address, "unix:")
 	if !isUnix {
-		return listenTCP(address) // the error names the address
+		l, err := listenTCP(address) // the error names the address
+		if err != nil {
+			return nil, withRemedy(err)
+		}
+		return l, nil
 	}
 	if err := removeStale(path); err != nil {
 		return nil, err
@@ -31,6 +35,14 @@ func listen(address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listening on unix socket: %w", err)
 	}
 	return &unixListener{Listener: l, path: path, mine: mine}, nil
+}
+
+// withRemedy says what to do where a low port may not be bound.
+func withRemedy(err error) error {
+	if !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("%w; take a port from 1024 up, or allow low ones (CAP_NET_BIND_SERVICE)", err)
 }
 
 // removeStale removes the socket that a killed process left behind. One that

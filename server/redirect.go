@@ -1,11 +1,9 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"sidecar/access"
@@ -17,11 +15,8 @@ func (s *Server) bindRedirect() error {
 		return nil
 	}
 	l, err := listen(s.boot.TLS.HTTP)
-	if errors.Is(err, os.ErrPermission) {
-		err = permission(err)
-	}
 	if err != nil {
-		return fmt.Errorf("tls.http: %w", err)
+		return fmt.Errorf("tls.http: %w; off is for no redirects", err)
 	}
 	s.redirectListener = s.bounded(l)
 	return nil

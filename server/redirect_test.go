@@ -3,13 +3,18 @@ package server
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
-	"os"
+	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"sidecar/admin"
+	"sidecar/certs"
 	"sidecar/test/authority"
 )
 
@@ -87,6 +92,42 @@ func TestARedirectLeadsToTheSamePage(t *testing.T) {
 	}
 }
 
+// Whatever a stranger asks for, the redirect is to a host of the certificate.
+func FuzzRedirect(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"good.example", "/a?b"}, {"good.example:80", "//evil.example/"}, {"evil.example", "/"}, {"good.example@evil.example", "/"},
+		{"good.example:@evil.example", "/"}, {"[::1]:80", "/"}, {"good.example.", "/\\evil.example"}, {"good.example\r\nX: y", "/\r\nX: y"}, {"good.example", "/%0d%0aX: y"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	ca := authority.New(f)
+	files := ca.Files(f, append(certNames, "*.wild.example", "::1")...)
+	source, err := certs.Start(certs.Settings{Mode: "files", Cert: files.Cert, Key: files.Key}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(source.Close)
+	s := &Server{
+		certs: source, redirectListener: addressed("127.0.0.1:80"), listeners: []net.Listener{addressed("127.0.0.1:8443")},
+		log: slog.New(slog.DiscardHandler), metrics: admin.NewMetrics(admin.Build{}, func() int { return 0 }),
+	}
+	f.Fuzz(func(t *testing.T, host, target string) {
+		w := httptest.NewRecorder()
+		s.redirect(w, &http.Request{Method: "GET", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: host, RequestURI: target, URL: &url.URL{Path: target}})
+		location := w.Header().Get("Location")
+		if location == "" && w.Code/100 == 4 {
+			return
+		}
+		rest, secure := strings.CutPrefix(location, "https://")
+		authority, _, whole := strings.Cut(rest, "/")
+		name := strings.Trim(strings.TrimSuffix(authority, ":8443"), "[]")
+		label, below := strings.CutSuffix(name, ".wild.example")
+		if !secure || !whole || !slices.Contains(append(certNames, "::1"), name) && (!below || strings.ContainsAny(label, ".@/\\:?#")) {
+			t.Errorf("host %q, target %q: redirected to %q", host, target, location)
+		}
+	})
+}
+
 func TestNoRedirect(t *testing.T) {
 	for _, off := range []string{"off", ""} {
 		ca := authority.New(t)
@@ -111,12 +152,7 @@ func TestSlowClientsOfTheRedirectAreCut(t *testing.T) {
 	eventually(t, "giving the slot back", func() bool { return s.slots.open() <= 2 })
 }
 
-func TestAPortThatMayNotBeBoundHasARemedy(t *testing.T) {
-	err := permission(fmt.Errorf("listen tcp :80: bind: %w", os.ErrPermission))
-	const want = "listen tcp :80: bind: permission denied; take another port, such as :8081, or off, or allow low ports (CAP_NET_BIND_SERVICE)"
-	if err.Error() != want {
-		t.Errorf("got  %v\nwant %s", err, want)
-	}
+func TestAnAddressThatCannotBeHadForRedirects(t *testing.T) {
 	used, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -124,8 +160,8 @@ func TestAPortThatMayNotBeBoundHasARemedy(t *testing.T) {
 	defer used.Close()
 	c := parseTLS(t, authority.New(t).Files(t, "localhost"), "upstream: ws://127.0.0.1:1")
 	c.TLS.HTTP = used.Addr().String()
-	if _, err := (Environment{Stderr: io.Discard}).New(c); err == nil || !strings.HasPrefix(err.Error(), "tls.http: ") {
-		t.Errorf("an address in use: %v; want the key", err)
+	if _, err := (Environment{Stderr: io.Discard}).New(c); err == nil || !strings.HasPrefix(err.Error(), "tls.http: ") || !strings.HasSuffix(err.Error(), "in use; off is for no redirects") {
+		t.Errorf("an address in use: %v; want the key and the remedy", err)
 	}
 }
 

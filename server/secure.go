@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -103,9 +102,4 @@ func (s *slots) takeStream() bool {
 	default:
 		return false
 	}
-}
-
-// permission adds the remedy where it is the low port that may not be bound.
-func permission(err error) error {
-	return fmt.Errorf("%w; take another port, such as :8081, or off, or allow low ports (CAP_NET_BIND_SERVICE)", err)
 }

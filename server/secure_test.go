@@ -296,6 +296,9 @@ func TestProxyProtocolBelowTLS(t *testing.T) {
 	if _, body := answerOf(t, secure); body != "203.0.113.7" {
 		t.Errorf("the backend was told %q; want the client", body)
 	}
+	if res := s.askPlain("PROXY TCP4 203.0.113.7 127.0.0.1 5000 80\r\nGET / HTTP/1.1\r\nHost: good.example\r\n\r\n"); res.StatusCode != 301 {
+		t.Errorf("the redirecting listener answered %d; want 301", res.StatusCode)
+	}
 	if err := tls.Client(dial(t, s.addr()), s.config()).Handshake(); err == nil {
 		t.Error("a handshake without a PROXY header passes")
 	}
