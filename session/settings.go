@@ -1,5 +1,5 @@
-// Package session will hold the ordered, bounded, resumable core that the
-// fallback protocols share. For now it declares the settings.
+// Package session is the ordered, bounded, resumable core that the fallback
+// protocols share: one client to one backend connection, on whatever carriers.
 package session
 
 import (

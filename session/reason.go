@@ -1,0 +1,29 @@
+package session
+
+import "fmt"
+
+// A Reason is why a session has ended.
+type Reason uint8
+
+const (
+	_          Reason = iota
+	Closed            // the client has the backend's close
+	Expired           // the client was away for TTL, or did not acknowledge a close for as long
+	Overflowed        // the window was full, and Settings.Overflow is "close"
+	Evicted           // the memory of all sessions was full, and the client had been away for longest
+	Left              // the client said that it will not come back
+	Drained           // the program is stopping
+	Broken            // the client broke its protocol
+)
+
+var reasons = [...]string{"", "closed", "expired", "overflow", "evicted", "left", "drain", "violation"}
+
+// Reasons are the names of all, a fixed set for metrics and logs.
+var Reasons = reasons[1:]
+
+func (r Reason) String() string { return reasons[r] }
+
+// A Gone is what became of a session that is asked for too late.
+type Gone struct{ Reason Reason }
+
+func (g *Gone) Error() string { return fmt.Sprintf("the session has ended: %s", g.Reason) }

@@ -1,0 +1,218 @@
+package session
+
+import (
+	"sync"
+	"time"
+)
+
+// A Message is one WebSocket message. Its data belongs to the session from Deliver
+// on, and is never modified.
+type Message struct {
+	Binary bool
+	Data   []byte
+}
+
+// A Close is a WebSocket close: the code and the reason of the frame (RFC 6455
+// §5.5.1), or those that stand for one that did not come (§7.1.5).
+type Close struct {
+	Code   int
+	Reason string
+}
+
+// A Backend is a session's connection to the backend.
+type Backend interface {
+	// Write writes one message, and returns once the socket has taken it or never
+	// will: the session then ends. It may wait for a slow backend, by its own
+	// deadline, and must return soon after Close. It is not called twice at once.
+	Write(m Message) error
+	// Close begins to close the connection. It must not wait, and may be called
+	// again and while a Write waits. What the backend sends until it has closed
+	// still comes by Deliver, and DeliverClose is called in the end.
+	Close(c Close)
+	// Room says that the backend may be read again after a Deliver that returned
+	// false. It must not wait, nor call the session.
+	Room()
+}
+
+// A Session is one client's ordered, bounded and resumable conversation with one
+// backend connection. It starts no goroutine and does no I/O of its own: whoever
+// reads the client calls Send, whoever reads the backend calls Deliver, and
+// carriers pull what goes to the client through a Reader. All methods may be
+// called from any goroutine.
+//
+// Numbers count messages from 1, each direction by itself. A close has the number
+// behind the last message.
+type Session struct {
+	sessions *Sessions
+	id       string
+	who      Identity
+	settings *Settings // shared by the sessions of a route
+	backend  Backend
+	observer Observer
+	protocol any
+	opened   time.Time
+
+	mu         sync.Mutex
+	log        log           // of what goes to the client
+	sent       uint64        // the highest number that a reader took
+	close      *Close        // the backend's last word, behind the log; nil: there is none yet
+	reader     *Reader       // nil: the client is away
+	left       time.Time     // when it left; zero: it has a reader
+	timer      *time.Timer   // ends the session, if it is away or has been closed; nil: neither
+	next, prev *Session      // in Sessions.away, by left; under its lock
+	received   uint64        // the last of the client's messages that the backend's socket has
+	sending    bool          // somebody is in Backend.Write
+	turn       chan struct{} // closed when that is over; nil: nobody waits
+	waiting    int           // how many wait for it
+	paused     bool          // Deliver said that there is no room
+	closing    bool          // the client's close was passed on
+	reason     Reason        // why the session has ended; zero: it lives
+}
+
+// ID is the name by which a client finds its session again. It is a secret: no log
+// and no metric may have it.
+func (s *Session) ID() string { return s.id }
+
+// Public is the session's name in logs, metrics and towards the backend. It tells
+// nothing of ID.
+func (s *Session) Public() string { return Public(s.id) }
+
+// Protocol is what Opening.Protocol was: the state of the protocol that opened s.
+func (s *Session) Protocol() any { return s.protocol }
+
+// Ended is why s has ended, or zero while it lives.
+func (s *Session) Ended() Reason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason
+}
+
+// End ends s at once, for a reason that its tombstone keeps, and closes the
+// backend's connection with c. What the client does not have yet is lost to it. A
+// session that has ended stays as it is.
+func (s *Session) End(why Reason, c Close) {
+	s.mu.Lock()
+	a := s.end(why, s.hangUp(c))
+	s.mu.Unlock()
+	s.do(a)
+}
+
+// An aftermath is what is called once the lock is free: a carrier that is woken may
+// Take at once, a backend may Deliver at once.
+type aftermath struct {
+	wake   func()
+	room   bool
+	hangUp *Close
+	ended  Reason
+}
+
+func (s *Session) do(a aftermath) {
+	if a.wake != nil {
+		a.wake()
+	}
+	if a.room {
+		s.backend.Room()
+	}
+	if a.hangUp != nil {
+		s.backend.Close(*a.hangUp)
+	}
+	if a.ended != 0 {
+		s.observer.Ended(a.ended, time.Since(s.opened))
+	}
+}
+
+// end ends s. c is what the backend is told; nil: it has closed already.
+func (s *Session) end(why Reason, c *Close) aftermath {
+	if s.reason != 0 {
+		return aftermath{}
+	}
+	s.reason = why
+	a := aftermath{hangUp: c, ended: why}
+	if s.reader != nil {
+		a.wake = s.reader.rouse()
+	}
+	s.come()
+	s.schedule()
+	s.sessions.remove(s)
+	s.sessions.held.Add(-s.log.size)
+	s.log, s.close, s.reader, s.paused = log{base: s.log.last()}, nil, nil, false
+	s.nextSender() // all see that it is over
+	return a
+}
+
+// leave begins an absence of the client.
+func (s *Session) leave() {
+	s.left = time.Now()
+	s.sessions.left(s)
+	s.schedule()
+}
+
+// come ends an absence.
+func (s *Session) come() (away time.Duration) {
+	if s.left.IsZero() {
+		return 0
+	}
+	away = time.Since(s.left)
+	s.left = time.Time{}
+	s.sessions.back(s)
+	return away
+}
+
+// schedule gives the session TTL from now on, if it is to end without its client's
+// doing more.
+func (s *Session) schedule() {
+	if s.timer != nil {
+		s.timer.Stop() // if that is too late, expire sees another timer in its place
+		s.timer = nil
+	}
+	if s.reason != 0 || s.left.IsZero() && s.close == nil {
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(s.settings.TTL, func() { s.expire(&t) })
+	s.timer = t
+}
+
+// expire ends s when its timer t fires. t is behind a pointer since the function
+// may run before AfterFunc has returned; schedule holds the lock until then.
+func (s *Session) expire(t **time.Timer) {
+	s.mu.Lock()
+	var a aftermath
+	if s.timer == *t {
+		a = s.end(Expired, s.hangUp(Close{goingAway, "the client did not come back"}))
+	}
+	s.mu.Unlock()
+	s.do(a)
+}
+
+// evict ends s if its client is away still.
+func (s *Session) evict() {
+	s.mu.Lock()
+	var a aftermath
+	if !s.left.IsZero() {
+		a = s.end(Evicted, s.hangUp(Close{tryAgainLater, "too many sessions are away"}))
+	}
+	s.mu.Unlock()
+	s.do(a)
+}
+
+// hangUp is what the backend is told at the end: nothing, where it has closed.
+func (s *Session) hangUp(c Close) *Close {
+	if s.close != nil {
+		return nil
+	}
+	return &c
+}
+
+// touch puts the end of an absence off: a client that sends has not gone.
+func (s *Session) touch() {
+	if s.timer != nil {
+		s.schedule()
+	}
+}
+
+// Close codes (RFC 6455 §7.4.1, and the registry).
+const (
+	goingAway     = 1001
+	tryAgainLater = 1013
+)

@@ -1,0 +1,193 @@
+package session
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+var (
+	// ErrUnknown is what Find returns for an id that never was, is forgotten, or is
+	// another identity's: from outside these look the same.
+	ErrUnknown = errors.New("no such session")
+	// ErrFull is what Open returns where all sessions together hold Memory.
+	ErrFull = errors.New("sessions hold as much memory as they may")
+)
+
+// Sessions are all sessions of the program, of every route and protocol.
+type Sessions struct {
+	// Owner begins every id, so that replicas can tell whose a session is. It may
+	// be empty, and is no secret.
+	Owner string
+	// Memory is the most bytes that all sessions may take together, by Held. At the
+	// bound no session is opened, and each that lives is given one message at a
+	// time. 0: none.
+	Memory int64
+	// EvictAway ends the sessions whose clients have been away for longest, with
+	// the reason Evicted, where one is to be opened at the bound. False: it is refused.
+	EvictAway bool
+
+	held atomic.Int64
+
+	mu         sync.Mutex
+	live       map[string]*Session
+	head, tail *Session // of those that are away, longest first
+	tombstones *lru.Cache[string, tombstone]
+}
+
+// tombstones is how many ended sessions are remembered. The oldest go first: their
+// clients are told that the session is unknown.
+const tombstones = 10_000
+
+// A tombstone tells a client that comes late what became of its session.
+type tombstone struct {
+	who    Identity
+	reason Reason
+}
+
+// An Opening is what a session begins with.
+type Opening struct {
+	Identity Identity  // of the request that opens it
+	Settings *Settings // shared, and not changed any more
+	Backend  Backend
+	Observer Observer // nil: nobody
+	Protocol any      // for the protocol that opens it
+}
+
+// Open begins a session. Its client counts as away until a carrier is attached.
+// The backend's connection is the session's from now on; after an error it is
+// still the caller's.
+func (t *Sessions) Open(o Opening) (*Session, error) {
+	for t.full() {
+		if !t.EvictAway || !t.evictOne() {
+			return nil, ErrFull
+		}
+	}
+	s := &Session{
+		sessions: t, id: NewID(t.Owner), who: o.Identity, settings: o.Settings,
+		backend: o.Backend, observer: o.Observer, protocol: o.Protocol, opened: time.Now(),
+	}
+	if s.observer == nil {
+		s.observer = nobody{}
+	}
+	t.add(s)
+	s.observer.Opened()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leave()
+	return s, nil
+}
+
+func (t *Sessions) add(s *Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.live == nil {
+		t.live = make(map[string]*Session)
+		t.tombstones, _ = lru.New[string, tombstone](tombstones) // fails only for a size of 0 or less
+	}
+	t.live[s.id] = s
+	t.held.Add(perSession)
+}
+
+// Find is the session of that id, if who opened it. Where it has ended the error
+// is a *Gone, else ErrUnknown.
+func (t *Sessions) Find(id string, who Identity) (*Session, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s, ok := t.live[id]; ok {
+		if !s.who.equal(who) {
+			return nil, ErrUnknown
+		}
+		return s, nil
+	}
+	if t.tombstones != nil {
+		if stone, ok := t.tombstones.Get(id); ok && stone.who.equal(who) {
+			return nil, &Gone{stone.reason}
+		}
+	}
+	return nil, ErrUnknown
+}
+
+// Len is how many sessions live.
+func (t *Sessions) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.live)
+}
+
+// perSession is what a session counts for beside its messages.
+const perSession = 1 << 10
+
+// Held is how many bytes all sessions take: 1 KiB each, and for each message 64
+// beside its own.
+func (t *Sessions) Held() int64 { return t.held.Load() }
+
+// All are the sessions that live now, in no order: for a drain.
+func (t *Sessions) All() []*Session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]*Session, 0, len(t.live))
+	for _, s := range t.live {
+		all = append(all, s)
+	}
+	return all
+}
+
+func (t *Sessions) full() bool { return t.Memory > 0 && t.held.Load() >= t.Memory }
+
+// evictOne ends the session whose client has been away for longest, and reports
+// whether there was one. The lock is not held meanwhile: a session's comes first.
+func (t *Sessions) evictOne() bool {
+	t.mu.Lock()
+	s := t.head
+	t.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.evict()
+	return true
+}
+
+// What follows is called under the session's lock.
+
+// left puts s behind all others that are away.
+func (t *Sessions) left(s *Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.prev, s.next = t.tail, nil
+	if t.tail == nil {
+		t.head = s
+	} else {
+		t.tail.next = s
+	}
+	t.tail = s
+}
+
+// back takes s out of those that are away.
+func (t *Sessions) back(s *Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.prev == nil {
+		t.head = s.next
+	} else {
+		s.prev.next = s.next
+	}
+	if s.next == nil {
+		t.tail = s.prev
+	} else {
+		s.next.prev = s.prev
+	}
+	s.next, s.prev = nil, nil
+}
+
+// remove leaves a tombstone in the place of s.
+func (t *Sessions) remove(s *Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.live, s.id)
+	t.held.Add(-perSession)
+	t.tombstones.Add(s.id, tombstone{s.who, s.reason})
+}
