@@ -65,19 +65,16 @@ func payloadSize(h []byte) int64 {
 	}
 }
 
-// controlPayload returns the unmasked payload of a whole control frame, copied
-// if it was masked.
-func controlPayload(frame []byte) []byte {
-	n := headerSize(frame)
-	p := frame[n:]
-	if frame[1]&0x80 == 0 {
-		return p
+// appendPayload appends the unmasked payload of a whole control frame to b.
+func appendPayload(b, frame []byte) []byte {
+	n, from := headerSize(frame), len(b)
+	b = append(b, frame[n:]...)
+	if frame[1]&0x80 != 0 {
+		for i := range b[from:] {
+			b[from+i] ^= frame[n-4+i%4]
+		}
 	}
-	out := make([]byte, len(p))
-	for i := range p {
-		out[i] = p[i] ^ frame[n-4+i%4]
-	}
-	return out
+	return b
 }
 
 // controlFrame makes a whole control frame. Frames to a backend must be masked,

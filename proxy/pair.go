@@ -158,15 +158,18 @@ func (p *pair) inject(s side, out *splice, now time.Time) {
 	if dst.owes == nil {
 		dst.seq++
 		dst.pinged = instantOf(now)
-		payload := binary.BigEndian.AppendUint32(p.mark[:], dst.seq)
-		out.add(controlFrame(opPing, payload, s == client))
+		var payload [12]byte
+		copy(payload[:], p.mark[:])
+		binary.BigEndian.PutUint32(payload[len(p.mark):], dst.seq)
+		out.add(controlFrame(opPing, payload[:], s == client))
 	}
 }
 
 // control deals with a whole control frame from s.
 func (p *pair) control(s side, frame []byte, out *splice, now time.Time) *fault {
 	src, dst := &p.ends[s], &p.ends[s.other()]
-	switch payload := controlPayload(frame); frame[0] & 0xf {
+	var room [maxControl]byte // garbage for each ping would double what thousands of idle connections make
+	switch payload := appendPayload(room[:0], frame); frame[0] & 0xf {
 	case opPing:
 		ping := string(payload)
 		dst.owes = &ping

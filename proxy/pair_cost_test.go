@@ -34,6 +34,22 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
+// A ping and its answer make one small piece of garbage: the frame that goes out.
+func TestPingsMakeLittleGarbage(t *testing.T) {
+	b := newBench(t)
+	b.wait(20 * time.Second)
+	b.wantPing(b.to(client), client)
+	pong := up(0x8a, string(mark[:])+"\x00\x00\x00\x01")
+	if n := testing.AllocsPerRun(100, func() {
+		b.ends[client].ping = true
+		if out := b.tick(backend, b.now); len(out) != 14 || b.take(client, pong, b.now) != nil {
+			t.Fatalf("%x went out, or the pong passed", out)
+		}
+	}); n > 1 {
+		t.Errorf("%v allocations for a ping and its pong; want 1", n)
+	}
+}
+
 // BenchmarkOpen is what a pair's making costs, in time and in bytes.
 func BenchmarkOpen(b *testing.B) {
 	now := time.Now()

@@ -63,6 +63,8 @@ func (b *bench) to(s side) []byte { return b.tick(s.other(), b.now) }
 func up(first byte, payload string) []byte   { return rawFrame(first, payload, true) }
 func down(first byte, payload string) []byte { return rawFrame(first, payload, false) }
 
+func controlPayload(frame []byte) []byte { return appendPayload(nil, frame) }
+
 // wantPing checks a ping of ours and returns the pong that answers it.
 func (b *bench) wantPing(frame []byte, s side) (pong []byte) {
 	b.t.Helper()

@@ -253,6 +253,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.opsListener != nil {
 		s.listening.Go(func() { failed <- s.ops.Serve(s.opsListener) })
 	}
+	s.listening.Go(func() { keepMemory(s.life, s.log) })
 	var cause error
 	select {
 	case <-ctx.Done():

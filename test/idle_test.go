@@ -17,7 +17,7 @@ import (
 
 func TestIdleConnectionsAreToldOnTERM(t *testing.T) {
 	t.Parallel()
-	holdAndTerm(t, must(t, raced), 300, 3*time.Second)
+	holdAndTerm(t, must(t, raced), 300, 3*time.Second, 0)
 }
 
 // As many as the hard limit of 20,000 descriptors allows, both here and there.
@@ -26,13 +26,15 @@ func TestIdle8500ConnectionsAreToldOnTERM(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector allows 8,128 goroutines; test/run --long runs this without it")
 	}
-	holdAndTerm(t, must(t, released), 8500, 10*time.Second)
+	holdAndTerm(t, must(t, released), 8500, 10*time.Second, 1536)
 }
 
 // holdAndTerm holds n idle connections through the program at path, then stops
 // it: every client must get a close frame or, at worst, an orderly end, and the
-// program must be gone within drain and a second.
-func holdAndTerm(t *testing.T, path string, n int, drain time.Duration) {
+// program must be gone within drain and a second. most is how many bytes each may
+// take once the program has given back what the handshakes took; 0: as many as it
+// likes.
+func holdAndTerm(t *testing.T, path string, n int, drain time.Duration, most int64) {
 	var rl syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &rl); err != nil || int(rl.Max) < 2*n+500 {
 		skip(t, fmt.Sprintf("%d descriptors are too few to hold %d connections here and there (%v)", rl.Max, n, err))
@@ -51,6 +53,13 @@ func holdAndTerm(t *testing.T, path string, n int, drain time.Duration) {
 	after := p.rss(t)
 	t.Logf("%d connections opened in %v; resident %.1f MiB before, %.1f MiB after: %.2f KiB a connection, both hops",
 		n, held.Round(time.Millisecond), mib(before), mib(after), float64(after-before)/1024/float64(n))
+	if most > 0 {
+		least := p.settle(t, before+most*int64(n))
+		t.Logf("resident %.1f MiB once memory was given back: %.2f KiB a connection", mib(least), float64(least-before)/1024/float64(n))
+		if least-before > most*int64(n) {
+			t.Errorf("a connection takes %d bytes; want at most %d", (least-before)/int64(n), most)
+		}
+	}
 
 	start = time.Now()
 	p.signal(t, syscall.SIGTERM)
@@ -65,6 +74,23 @@ func holdAndTerm(t *testing.T, path string, n int, drain time.Duration) {
 	t.Logf("exited after %v; clients: %v; backends: %v", took.Round(time.Millisecond), ends, backend.wait())
 	if told := ends["close 1001"] + ends["end of stream"]; told != n || ends["close 1001"] < n*99/100 {
 		t.Errorf("of %d clients %d got a close frame and %d an orderly end", n, ends["close 1001"], ends["end of stream"])
+	}
+}
+
+// settle waits until the program takes no more than most, which it should after two
+// looks at its memory, and says what it takes then.
+func (p *program) settle(t *testing.T, most int64) (resident int64) {
+	look, late := time.NewTicker(time.Second), time.After(30*time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+			if resident = p.rss(t); resident <= most {
+				return resident
+			}
+		case <-late:
+			return p.rss(t)
+		}
 	}
 }
 
