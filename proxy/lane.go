@@ -160,6 +160,13 @@ func (l *lane) flush() (moved bool, err error) {
 // drop forgets what waits. TLS cannot say anything after half a record.
 func (l *lane) drop() { l.late, l.replies, l.bye = nil, 0, true }
 
+// letGo drops what TLS holds beyond need.
+func (l *lane) letGo() {
+	if l.tls != nil {
+		tlsBuffers.letGo(l.tls)
+	}
+}
+
 // closeWrite says that no more will come, as far as that can be said now: TLS
 // first (RFC 8446 §6.1), and the socket once it has taken that.
 func (l *lane) closeWrite() {

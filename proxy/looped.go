@@ -66,6 +66,7 @@ func (r *looped) start(early []byte) {
 		for s := range r.lanes {
 			if r.lanes[s].tls != nil && failed[s] == nil {
 				r.read(side(s), now) // what TLS read ahead no event will tell of
+				r.lanes[s].letGo()
 			}
 		}
 		r.settle(now)
@@ -111,7 +112,9 @@ func (r *looped) Expire() {
 	now := time.Now()
 	r.tick(now)
 	for s := range r.lanes {
-		if l := &r.lanes[s]; l.waits() && !now.Before(l.late.by) {
+		l := &r.lanes[s]
+		l.letGo()
+		if l.waits() && !now.Before(l.late.by) {
 			r.stall(side(s), now)
 		}
 	}

@@ -255,6 +255,65 @@ func TestTLSGoesOnAfterATemporaryError(t *testing.T) {
 	}
 }
 
+// What crypto/tls keeps of a large record goes at the next heartbeat, and the
+// connection goes on.
+func TestTLSLetsItsBuffersGo(t *testing.T) {
+	if !tlsBuffers.known {
+		t.Fatal("crypto/tls no longer has the buffers that tlsBuffers looks for")
+	}
+	overTLS, loops = true, startGroup(t)
+	defer func() { overTLS, loops = false, nil }()
+	w := connect(t, setup{beat: heartbeat.Policy{Interval: 50 * time.Millisecond, Timeout: 10 * time.Second}})
+	r := w.live.list()[0].(*looped)
+	kept := func() (n int) {
+		r.loop.Do(func() {
+			rawInput, hand, _ := tlsBuffers.in(r.lanes[client].tls)
+			n = rawInput.Cap() + hand.Cap()
+		})
+		return n
+	}
+	for range 3 {
+		f := w.client.frame(0x82, strings.Repeat("x", 16<<10))
+		w.client.send(f)
+		for g := (got{}); g.first != 0x82; {
+			var err error
+			if g, err = w.backend.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "buffers let go", func() bool { return kept() == 0 })
+	}
+}
+
+// Half a record is nobody's to let go.
+func TestTLSKeepsWhatIsNotRead(t *testing.T) {
+	overTLS, loops = true, startGroup(t)
+	defer func() { overTLS, loops = false, nil }()
+	w, r := connectRecords(t, setup{beat: heartbeat.Policy{Interval: 50 * time.Millisecond}})
+	f := w.client.frame(0x82, strings.Repeat("x", 1000))
+	for b := r.seal(recordData, f); len(b) > 0; b = b[min(len(b), 300):] {
+		r.send(b[:min(len(b), 300)])
+		if len(b) <= 300 {
+			break
+		}
+		if g, err := w.backend.next(); err != nil || g.first != 0x80|opPing { // a heartbeat has passed
+			t.Fatalf("frame %#x, %v; want a ping", g.first, err)
+		}
+	}
+	for {
+		g, err := w.backend.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.first != 0x80|opPing {
+			if !bytes.Equal(g.raw, f) {
+				t.Errorf("frame of %d bytes arrived changed", len(g.raw))
+			}
+			return
+		}
+	}
+}
+
 // hesitant reads one byte at a time, and fails before each.
 type hesitant struct {
 	net.Conn
