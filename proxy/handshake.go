@@ -78,8 +78,10 @@ func validKey(s string) bool {
 
 // acceptFor is the proof that a handshake was understood (RFC 6455 §4.2.2).
 func acceptFor(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
+	var proof [28]byte
+	sum := sha1.Sum(append(append(make([]byte, 0, 64), key...), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
+	base64.StdEncoding.Encode(proof[:], sum[:])
+	return string(proof[:])
 }
 
 // hopByHop are the headers that concern one connection only (RFC 9110 §7.6.1),

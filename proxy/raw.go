@@ -187,7 +187,8 @@ func (a *answer) done() {
 }
 
 // ask opens a connection to the backend, and sends the handshake over it. It gives
-// up at the time by, and as soon as the client leaves.
+// up at the time by, and as soon as the client leaves. That deadline stays on the
+// connection.
 func (h *Raw) ask(r *http.Request, protocols []string, c access.Client, id string, by time.Time) (*answer, error) {
 	ctx := r.Context()
 	pulse := h.Heartbeat.Interval > 0 && h.Heartbeat.Timeout > 0
@@ -214,7 +215,6 @@ func (h *Raw) ask(r *http.Request, protocols []string, c access.Client, id strin
 		a.done()
 		return nil, err
 	}
-	conn.SetDeadline(time.Time{})
 	return a, nil
 }
 
@@ -254,7 +254,7 @@ func hijack(w http.ResponseWriter) (net.Conn, error) {
 		conn.Close()
 		return nil, fmt.Errorf("client sent %d bytes before the answer to its handshake", n)
 	}
-	return conn, conn.SetDeadline(time.Time{})
+	return conn, nil
 }
 
 // outOfDescriptors reports whether we, and not the backend, are at a limit.
@@ -319,6 +319,9 @@ func (h *Raw) mover(p *pair, front, back net.Conn) relayed {
 			return r
 		}
 	}
+	// Those of the handshake. Sockets on a loop have left them behind.
+	front.SetDeadline(time.Time{})
+	back.SetDeadline(time.Time{})
 	return newRelay(p, front, back)
 }
 

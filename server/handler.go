@@ -40,7 +40,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Hijacking clears the deadlines; until then they bound the answer to a
 		// client that takes nothing and a body that should not be there.
 		by := time.Now().Add(site.upgrade)
-		_, _ = c.SetWriteDeadline(by), c.SetReadDeadline(by)
+		_ = c.SetWriteDeadline(by)
+		if r.ContentLength != 0 {
+			_ = c.SetReadDeadline(by)
+		}
 		site.raw.ServeHTTP(w, r)
 		return
 	}
