@@ -291,15 +291,14 @@ func TestTLSKeepsWhatIsNotRead(t *testing.T) {
 	defer func() { overTLS, loops = false, nil }()
 	w, r := connectRecords(t, setup{beat: heartbeat.Policy{Interval: 50 * time.Millisecond}})
 	f := w.client.frame(0x82, strings.Repeat("x", 1000))
-	for b := r.seal(recordData, f); len(b) > 0; b = b[min(len(b), 300):] {
-		r.send(b[:min(len(b), 300)])
-		if len(b) <= 300 {
-			break
-		}
+	b := r.seal(recordData, f)
+	for ; len(b) > 300; b = b[300:] {
+		r.send(b[:300])
 		if g, err := w.backend.next(); err != nil || g.first != 0x80|opPing { // a heartbeat has passed
 			t.Fatalf("frame %#x, %v; want a ping", g.first, err)
 		}
 	}
+	r.send(b)
 	for {
 		g, err := w.backend.next()
 		if err != nil {
