@@ -34,7 +34,7 @@ func (w work) row() figure.Row {
 func (m *match) play(ctx context.Context) error {
 	rounds := m.rounds
 	if m.steady {
-		rounds = (rounds + 1) / 2
+		rounds = max(rounds/3, 1)
 	}
 	var faults []error
 	for n := 1; n <= rounds && ctx.Err() == nil; n++ {

@@ -105,9 +105,11 @@ func (f *fan) sample() (sample, error) {
 
 // A holding is the task of doing nothing.
 type holding struct {
-	r             *run
-	tls           *load.Held // nil: the clients are plain
-	before, after int64
+	r           *run
+	tls         *load.Held // nil: the clients are plain
+	before      int64      // bytes, with no connection
+	opened      time.Time
+	early, held float64 // KiB for each
 }
 
 func idle(r *run) (task, error) {
@@ -119,6 +121,7 @@ func idle(r *run) (task, error) {
 	if _, err = r.rig.Open(r.addr, r.conns, 64); err != nil {
 		return nil, err
 	}
+	h.opened = time.Now()
 	return h, nil
 }
 
@@ -131,23 +134,35 @@ func idleTLS(r *run) (task, error) {
 	if h.tls, err = r.rig.Hold(r.addr, r.conns, r.ground.tls); err != nil {
 		return nil, err
 	}
-	r.closing = h.tls.Close
+	r.closing, h.opened = h.tls.Close, time.Now()
 	return h, nil
 }
 
+// soon is when memory is read for the first time, and only shown: what the
+// handshakes needed is still held.
+const soon = 5 * time.Second
+
 // turn waits until what the handshakes needed may be gone, and reads.
-func (h *holding) turn(time.Duration) error {
-	if err := h.r.rig.Idle(h.r.settle); err != nil {
-		return err
+func (h *holding) turn(time.Duration) (err error) {
+	if h.r.settle > soon {
+		if h.early, err = h.after(soon); err != nil {
+			return err
+		}
 	}
-	if h.tls != nil && h.tls.Fault() != nil {
-		return h.tls.Fault()
-	}
-	var err error
-	h.after, err = h.r.proxy.Memory()
+	h.held, err = h.after(h.r.settle - time.Since(h.opened))
 	return err
 }
 
-func (h *holding) sample() (sample, error) {
-	return sample{value: float64(h.after-h.before) / 1024 / float64(h.r.conns)}, nil
+// after is what a connection takes once d has passed, in KiB.
+func (h *holding) after(d time.Duration) (float64, error) {
+	if err := h.r.rig.Idle(d); err != nil {
+		return 0, err
+	}
+	if h.tls != nil && h.tls.Fault() != nil {
+		return 0, h.tls.Fault()
+	}
+	now, err := h.r.proxy.Memory()
+	return float64(now-h.before) / 1024 / float64(h.r.conns), err
 }
+
+func (h *holding) sample() (sample, error) { return sample{value: h.held, beside: h.early}, nil }

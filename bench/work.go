@@ -17,7 +17,7 @@ type work struct {
 	unit, beside string // of a sample's figures
 	goals        []figure.Goal
 	tls          bool // towards the client
-	steady       bool // hardly varies, and takes long: half the rounds
+	steady       bool // hardly varies, and takes long: a third of the rounds
 	proxied      bool // means nothing without a proxy
 	conns        int  // connections; 0: as many as are to be held idle
 	once         bool // one turn a round
@@ -56,7 +56,7 @@ func (s sample) in(w work) string {
 		parts = append(parts, fmt.Sprintf("%.2f %s", s.value, w.unit))
 	}
 	if s.beside != 0 {
-		parts = append(parts, fmt.Sprintf("%.0f %s", s.beside, w.beside))
+		parts = append(parts, fmt.Sprintf("%.4g %s", s.beside, w.beside))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -75,9 +75,9 @@ func works() []work {
 			goals: []figure.Goal{most("nginx", 1.4)}, open: connect},
 		{name: "fanout", conns: 2000, title: "fan-out of 64 B to 2,000, p99 of a broadcast", unit: "ms", beside: "µs CPU each",
 			goals: []figure.Goal{most("nginx", 1)}, open: fanout},
-		{name: "idle", title: "memory per idle connection", unit: "KiB", steady: true, proxied: true, once: true,
+		{name: "idle", title: "memory per idle connection", unit: "KiB", beside: "after 5 s", steady: true, proxied: true, once: true,
 			goals: []figure.Goal{most("", 1.5)}, open: idle},
-		{name: "idletls", title: "memory per idle TLS connection", unit: "KiB", steady: true, proxied: true, once: true, tls: true,
+		{name: "idletls", title: "memory per idle TLS connection", unit: "KiB", beside: "after 5 s", steady: true, proxied: true, once: true, tls: true,
 			goals: []figure.Goal{most("", 16)}, open: idleTLS},
 	}
 }
