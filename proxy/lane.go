@@ -18,7 +18,7 @@ type lane struct {
 	late    *backlog  // what the socket did not take; the other end is not read meanwhile. Nil: nothing
 	conn    io.Closer // the net.Conn that start takes the socket out of; then what finish closes, or nil
 	budget  int32     // how much ciphertext may still be read in this turn
-	replies int32     // how much crypto/tls added to late of its own accord
+	replies int32     // how much crypto/tls wrote of its own accord in this turn, or since late has been there
 	eof     bool      // it will not be read again
 	shut    bool      // it was told that no more will come
 	bye     bool      // TLS was, or cannot be told any more
@@ -38,9 +38,10 @@ type backlog struct {
 // leaves in the socket comes with the next turn.
 const turnBudget = 2 * (16<<10 + 256 + 5)
 
-// maxReplies is how much crypto/tls may say of its own accord to an end that takes
-// nothing: each KeyUpdate of the peer can ask for one in return (RFC 8446 §4.6.3).
-const maxReplies = 16 << 10
+// maxReplies is how much crypto/tls may say of its own accord in one turn, and to an
+// end that takes nothing: each KeyUpdate of the peer can ask for one in return (RFC
+// 8446 §4.6.3). They are small, but 25 µs of work each while the loop's others wait.
+const maxReplies = 4 << 10
 
 // errAgain is loop.ErrWait as crypto/tls must see it: any other kind of error in
 // reading breaks its connection for good.
@@ -52,14 +53,22 @@ func (again) Error() string   { return loop.ErrWait.Error() }
 func (again) Timeout() bool   { return true }
 func (again) Temporary() bool { return true }
 
-// errReplies ends a peer that asks and asks and does not listen.
-var errReplies = errors.New("peer takes none of the TLS answers it asks for")
+// errReplies ends a peer that asks and asks.
+var errReplies = errors.New("peer asks for too many TLS answers")
 
 // waits reports whether something waits for the socket.
 func (l *lane) waits() bool { return l.late != nil }
 
 // spent reports whether nothing more comes from the socket, and all reached it.
 func (l *lane) spent() bool { return l.eof && !l.waits() }
+
+// turn begins a turn of reading.
+func (l *lane) turn() {
+	l.budget = turnBudget
+	if !l.waits() {
+		l.replies = 0
+	}
+}
 
 // read reads what came, loop.ErrWait with it or alone where there is no more now.
 func (l *lane) read(b []byte) (n int, err error) {
@@ -75,7 +84,7 @@ func (l *lane) read(b []byte) (n int, err error) {
 	}
 	switch {
 	case l.replies > maxReplies:
-		err = errReplies
+		l.bye, err = true, errReplies
 	case err == errAgain:
 		err = loop.ErrWait
 	}
@@ -114,7 +123,7 @@ func (l *lane) writeCiphertext(b []byte) (int, error) {
 	if !l.Open() {
 		return 0, net.ErrClosed
 	}
-	if l.reading && l.waits() {
+	if l.reading {
 		if l.replies += int32(len(b)); l.replies > maxReplies {
 			return 0, errReplies
 		}
@@ -152,13 +161,13 @@ func (l *lane) flush() (moved bool, err error) {
 		l.late.moved, l.late.doubted = true, false
 	}
 	if l.late.b = l.late.b[n:]; len(l.late.b) == 0 {
-		l.late, l.replies = nil, 0
+		l.late = nil
 	}
 	return n > 0, nil
 }
 
 // drop forgets what waits. TLS cannot say anything after half a record.
-func (l *lane) drop() { l.late, l.replies, l.bye = nil, 0, true }
+func (l *lane) drop() { l.late, l.bye = nil, true }
 
 // letGo drops what TLS holds beyond need.
 func (l *lane) letGo() {

@@ -101,7 +101,7 @@ func (r *looped) Ready(s *loop.Socket, ev loop.Events) {
 		r.flush(at, now)
 	}
 	if ev&loop.Readable != 0 && r.lanes[at].Watched()&loop.Readable != 0 {
-		r.lanes[at].budget = turnBudget
+		r.lanes[at].turn()
 		r.read(at, now)
 	}
 	r.settle(now)

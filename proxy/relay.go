@@ -214,6 +214,7 @@ func (f *flow) writeTLS(b []byte, since time.Time) error {
 		f.dst.SetWriteDeadline(f.relay.pair.writeBy(f.relay.until))
 		return nil
 	}
+	f.dst.half = nil // after half a record TLS cannot say any more
 	if isLate(err) {
 		return errStalled
 	}

@@ -72,6 +72,15 @@ func socketOf(c net.Conn) net.Conn {
 	return nil
 }
 
+// Close closes the socket first: else TLS, where closeWrite has not said its last
+// word, would wait up to 5 s for an end that takes nothing to take it.
+func (s *stream) Close() error {
+	if t, ok := innermost(s.Conn).(*tls.Conn); ok {
+		t.NetConn().Close()
+	}
+	return s.Conn.Close()
+}
+
 func isTLS(c net.Conn) bool {
 	_, ok := innermost(c).(*tls.Conn)
 	return ok

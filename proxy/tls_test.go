@@ -93,6 +93,52 @@ func TestKeyUpdateFloodIsBounded(t *testing.T) {
 	})
 }
 
+// One who takes the answers cannot have the loop do nothing but answer, while
+// others wait for their turn: each takes longer than many records of data.
+func TestKeyUpdatesInOneTurnAreBounded(t *testing.T) {
+	overTLS, loops = true, startGroup(t)
+	defer func() { overTLS, loops = false, nil }()
+	w, r := connectRecords(t, setup{})
+	go io.Copy(io.Discard, w.backend.r)
+	message := rawFrame(0x82, strings.Repeat("m", 10_000), true)
+	var all []byte
+	for i := range message { // each with data, for crypto/tls itself ends a run of updates
+		all = append(append(all, r.sealUpdate()...), r.seal(recordData, message[i:i+1])...)
+	}
+	go r.conn.Write(all) // fails when the relay ends it
+	for {
+		if _, _, err := r.next(); err != nil {
+			break
+		}
+	}
+	w.gone(t)
+	if line := w.ended(t); !strings.Contains(line, "client_gone") || r.updates >= len(message)/2 {
+		t.Errorf("%d of %d KeyUpdates were answered, and then: %s", r.updates, len(message), line)
+	}
+}
+
+// Where a client takes nothing more, TLS's last word is not waited for: a stop that
+// cuts has no time for that.
+func TestCutOfAFullClient(t *testing.T) {
+	secureWays(t, func(t *testing.T) {
+		w := connect(t, setup{})
+		w.client.conn.SetReadBuffer(4 << 10)
+		message := w.backend.frame(0x82, strings.Repeat("m", 60_000))
+		for err := error(nil); err == nil; {
+			w.backend.conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+			_, err = w.backend.conn.Write(message)
+		}
+		begun := time.Now()
+		for _, r := range w.live.list() {
+			r.cut()
+		}
+		w.ended(t)
+		if d := time.Since(begun); d > 4*time.Second {
+			t.Errorf("the cut took %v", d)
+		}
+	})
+}
+
 // A close alert without the socket's end is the end of what a client sends: the
 // backend is told, and the client's own direction is closed in TLS's way too.
 func TestCloseAlert(t *testing.T) {
