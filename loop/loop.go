@@ -1,6 +1,8 @@
 // Package loop watches many sockets with few goroutines: an idle socket costs a
-// descriptor and a small struct, no goroutine and no buffer. It exists on Linux;
-// elsewhere Start fails with errors.ErrUnsupported, and its users do without.
+// descriptor and a small struct, no goroutine and no buffer. So it is on Linux.
+// Elsewhere, and with the build tag loop_portable, there is a stand-in that keeps
+// the same promises but has two goroutines and up to 32 KiB for each socket: it
+// is for behaviour and not for figures. Native tells which one this is.
 //
 // A Loop runs one callback at a time. Whatever belongs to a loop's sockets and
 // timers is touched only within a callback or Do, and needs no other lock.
@@ -8,8 +10,12 @@ package loop
 
 import "errors"
 
-// ErrUnsupported is what Start returns where there is no epoll.
-var ErrUnsupported = errors.ErrUnsupported
+// ErrWait is what Read and Write return when nothing can be done now: the
+// handler hears when it can, if the socket is watched for it.
+var ErrWait = errors.New("nothing can be done now")
+
+// ErrStopped is what Add returns once the loop was stopped.
+var ErrStopped = errors.New("the loop was stopped")
 
 // ScratchSize is how much a callback can read at once.
 const ScratchSize = 64 << 10
@@ -28,17 +34,3 @@ type Handler interface {
 	// promises may be gone by the time it runs.
 	Ready(s *Socket, ev Events)
 }
-
-// A Timer calls back once, on its loop. The zero value is not set. It must not be
-// copied while it is set, nor be of two loops.
-type Timer struct {
-	// Expired is called when the time has come; the timer is then not set.
-	Expired     Expirer
-	next, prev  *Timer
-	at          uint64
-	level, slot uint8
-	set         bool
-}
-
-// An Expirer is told that a timer's time has come.
-type Expirer interface{ Expire() }

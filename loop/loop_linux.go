@@ -1,3 +1,5 @@
+//go:build !loop_portable
+
 package loop
 
 import (
@@ -11,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tick is how exactly timers are kept: one fires up to two ticks late, never early.
-const tick = 10 * time.Millisecond
+// Native says that loops are what they are for here: many sockets, few goroutines.
+const Native = true
 
 // batch is how many events are taken at once.
 const batch = 256

@@ -1,3 +1,5 @@
+//go:build !loop_portable
+
 package loop
 
 import (
@@ -11,13 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// ErrWait is what Read and Write return when nothing can be done now: the
-// handler hears when it can, if the socket is watched for it.
-var ErrWait = errors.New("nothing can be done now")
-
-// ErrStopped is what Add returns once the loop was stopped.
-var ErrStopped = errors.New("the loop was stopped")
 
 // A Socket is a connected TCP or unix socket in a loop. Its methods may be called
 // only within a callback of its loop, or Do.
@@ -187,20 +182,6 @@ func (l *Loop) control(op, fd int, e *unix.EpollEvent) (err error) {
 	}
 	return err
 }
-
-// ticks is the tick that t is in.
-func (l *Loop) ticks(t time.Time) uint64 { return uint64(t.Sub(l.start) / tick) }
-
-// SetTimer sets t to expire at the time at, in place of any time that was set. It
-// may be called only within a callback or Do.
-func (l *Loop) SetTimer(t *Timer, at time.Time) {
-	l.wheel.remove(t)
-	ticks := uint64(max(0, at.Sub(l.start)+tick-1) / tick)
-	l.wheel.add(t, ticks)
-}
-
-// StopTimer unsets t; it need not be set.
-func (l *Loop) StopTimer(t *Timer) { l.wheel.remove(t) }
 
 // arm makes the loop wake in time for the next timer.
 func (l *Loop) arm() {

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -25,14 +24,7 @@ type course struct {
 // Each relay is the other's oracle: whatever is sent, in whatever pieces, and
 // however it ends, both must do the same.
 func TestBothRelaysDoTheSame(t *testing.T) {
-	g, err := loop.StartGroup()
-	if errors.Is(err, loop.ErrUnsupported) {
-		t.Skip("no loops on this system")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Stop()
+	g := startGroup(t)
 	seeds, base := 120, chance(t)
 	if os.Getenv("E2E_LONG") != "" && !raceDetector {
 		seeds = 20_000

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"sidecar/access"
-	"sidecar/loop"
 )
 
 // Whatever befalls connections on loops, no byte is wrong, and nothing is left.
@@ -62,9 +61,9 @@ func newTorrent(seed uint64, frames int64) *torrent {
 // wantClean runs the torrent, and looks for what it left.
 func (f *torrent) wantClean(t *testing.T, clients, backends string) {
 	t.Helper()
-	newLoopGroup(t).Stop() // what a process keeps from its first socket on is there now
+	startGroup(t).Stop() // what a process keeps from its first socket on is there now
 	goroutines, files := runtime.NumGoroutine(), descriptors()
-	g := newLoopGroup(t)
+	g := startGroup(t)
 	f.begin(t, clients, backends, g)
 	begun := time.Now()
 	f.run(t)
@@ -85,15 +84,6 @@ func (f *torrent) wantClean(t *testing.T, clients, backends string) {
 	eventually(t, "the descriptors to be closed", func() bool { return descriptors() <= files })
 	t.Logf("seed %d: %d frames, %d MiB in %v over %d connections, harm %v, %d stalls, %d ends drained", f.seed,
 		f.arrived.Load(), f.bytes.Load()>>20, took.Round(time.Millisecond), f.lives.Load(), f.harmed, f.stalled.Load(), f.told.Load())
-}
-
-func newLoopGroup(t *testing.T) *loop.Group {
-	t.Helper()
-	g, err := loop.StartGroup()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
 }
 
 // A spoiler harms what is read through it, once, after some bytes.
@@ -138,8 +128,7 @@ func TestTorrentNoticesFaults(t *testing.T) {
 				}
 				plainReset(c)
 			}
-			g := newLoopGroup(t)
-			defer g.Stop()
+			g := startGroup(t)
 			f.begin(t, "tcp", "tcp", g)
 			f.run(t)
 			if len(f.errs) < 10 || !strings.Contains(f.errs[0].Error(), "backend") {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"testing"
 
 	"sidecar/loop"
@@ -13,15 +12,7 @@ var loops *loop.Group
 // TestOnLoops runs every test of a relayed connection again, on epoll loops: one
 // behaviour, one set of tests.
 func TestOnLoops(t *testing.T) {
-	g, err := loop.StartGroup()
-	if errors.Is(err, loop.ErrUnsupported) {
-		t.Skip("no loops on this system")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Stop()
-	loops = g
+	loops = startGroup(t)
 	defer func() { loops = nil }()
 	eachRelayTest(t)
 }

@@ -123,11 +123,11 @@ func (s *Server) begin(e Environment) error {
 // startLoops starts what relays raw connections. stop ends it, or a Close without
 // a Run.
 func (s *Server) startLoops(e Environment) error {
-	if e.Goroutines {
+	if e.Goroutines || !loop.Native {
 		return nil
 	}
 	loops, err := loop.StartGroup()
-	if err != nil && !errors.Is(err, loop.ErrUnsupported) {
+	if err != nil {
 		return err
 	}
 	s.loops = loops
