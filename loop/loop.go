@@ -1,7 +1,7 @@
 // Package loop watches many sockets with few goroutines: an idle socket costs a
 // descriptor and a small struct, no goroutine and no buffer. So it is on Linux.
 // Elsewhere, and with the build tag loop_portable, there is a stand-in that keeps
-// the same promises but has two goroutines and up to 32 KiB for each socket: it
+// the same promises but has two goroutines and up to 128 KiB for each socket: it
 // is for behaviour and not for figures. Native tells which one this is.
 //
 // A Loop runs one callback at a time. Whatever belongs to a loop's sockets and

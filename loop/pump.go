@@ -14,10 +14,10 @@ import (
 const (
 	// ahead is how much a pump reads before it is asked to, and how much it takes
 	// before it is written.
-	ahead = 16 << 10
-	// piece is how much is written at once: where an end is slow, how much it must
-	// take for that to be seen.
-	piece = 4 << 10
+	ahead = ScratchSize
+	// glance is how long it writes before it looks how much was taken: where an end
+	// is slow, that shows it lives.
+	glance = 100 * time.Millisecond
 	// lastWait is what is written last has to get out.
 	lastWait = time.Second
 )
@@ -34,13 +34,12 @@ type pump struct {
 	changed  sync.Cond
 	in       []byte // read, and not yet taken
 	inErr    error  // behind in
-	out      []byte // to be written, all but what is in the writer's hands
-	writing  int    // so much is there
+	out      []byte // to be written; the writer has a view of it
 	outErr   error
-	halfShut bool // no more will be written
-	ending   bool // the socket is closed or given back: the goroutines go
-	given    bool // it is given back
-	written  bool // the writer has gone
+	halfShut bool      // no more will be written
+	endBy    time.Time // set once the socket is closed or given back: the goroutines go by then
+	given    bool      // it is given back
+	written  bool      // the writer has gone
 }
 
 func newPump(l *Loop, c net.Conn) *pump {
@@ -58,7 +57,7 @@ func (p *pump) ready() (ev Events) {
 	if len(p.in) > 0 || p.inErr != nil {
 		ev |= Readable
 	}
-	if len(p.out)+p.writing < ahead || p.outErr != nil {
+	if len(p.out) < ahead || p.outErr != nil {
 		ev |= Writable
 	}
 	return ev
@@ -89,7 +88,7 @@ func (p *pump) write(b []byte) (int, error) {
 	if p.halfShut {
 		return 0, os.NewSyscallError("write", net.ErrClosed)
 	}
-	n := min(len(b), ahead-len(p.out)-p.writing)
+	n := min(len(b), ahead-len(p.out))
 	if n == 0 && len(b) > 0 {
 		return 0, ErrWait
 	}
@@ -113,7 +112,7 @@ func (p *pump) reads() {
 	for p.wantsMore() {
 		n, err := p.conn.Read(b)
 		p.mu.Lock()
-		if p.ending && errors.Is(err, os.ErrDeadlineExceeded) {
+		if !p.endBy.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) {
 			err = nil // it was only to wake us
 		}
 		p.in, p.inErr = b[:n], err
@@ -126,10 +125,10 @@ func (p *pump) reads() {
 func (p *pump) wantsMore() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.in) > 0 && !p.ending {
+	for len(p.in) > 0 && p.endBy.IsZero() {
 		p.changed.Wait()
 	}
-	return p.inErr == nil && !p.ending
+	return p.inErr == nil && p.endBy.IsZero()
 }
 
 // writes writes what is handed over, then what has to follow.
@@ -139,8 +138,7 @@ func (p *pump) writes() {
 		b, end := p.next(shut)
 		switch {
 		case len(b) > 0:
-			_, err := p.conn.Write(b)
-			p.wrote(err)
+			p.wrote(p.conn.Write(b))
 		case end:
 			p.gone()
 			return
@@ -158,22 +156,22 @@ func (p *pump) writes() {
 func (p *pump) next(shut bool) (b []byte, end bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.out) == 0 && !p.ending && (shut || !p.halfShut) {
+	for len(p.out) == 0 && p.endBy.IsZero() && (shut || !p.halfShut) {
 		p.changed.Wait()
 	}
-	if p.outErr != nil {
-		p.out = nil
+	by := p.endBy
+	if by.IsZero() {
+		by = time.Now().Add(glance)
 	}
-	p.writing = min(len(p.out), piece)
-	b, p.out = p.out[:p.writing:p.writing], p.out[p.writing:]
-	return b, p.ending && (shut || !p.halfShut)
+	_ = p.conn.SetWriteDeadline(by) // fails only where the socket is beyond use
+	return p.out, !p.endBy.IsZero() && (shut || !p.halfShut)
 }
 
-func (p *pump) wrote(err error) {
+func (p *pump) wrote(n int, err error) {
 	p.mu.Lock()
-	p.writing = 0
-	if err != nil && p.outErr == nil {
-		p.outErr = err
+	p.out = p.out[n:]
+	if late := errors.Is(err, os.ErrDeadlineExceeded); err != nil && (!late || !p.endBy.IsZero() && !time.Now().Before(p.endBy)) {
+		p.out, p.outErr = nil, err
 	}
 	p.mu.Unlock()
 	p.loop.post(p)
@@ -199,9 +197,9 @@ func (p *pump) finish() error {
 func (p *pump) end(given bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ending, p.given = true, given
+	p.endBy, p.given = time.Now().Add(lastWait), given
 	_ = p.conn.SetReadDeadline(time.Unix(1, 0)) // fails only where the socket is beyond use
-	_ = p.conn.SetWriteDeadline(time.Now().Add(lastWait))
+	_ = p.conn.SetWriteDeadline(p.endBy)
 	p.changed.Broadcast()
 }
 
