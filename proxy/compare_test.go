@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"sidecar/loop"
 )
 
 // A course is what came of one random schedule: what each end got before the
@@ -30,9 +28,14 @@ func TestBothRelaysDoTheSame(t *testing.T) {
 		seeds = 20_000
 	}
 	causes := map[string]int{}
+	venues := make(chan [2]*venue, 12) // most of a schedule is waiting
+	for range cap(venues) {
+		limits := Limits{Message: 1 << 20}
+		venues <- [2]*venue{newVenue(t, setup{limits: limits}), newVenue(t, setup{limits: limits, loops: g})}
+	}
 	for done := 0; done < seeds; done += 120 {
 		// In parts, so that each part's sockets are closed before the next.
-		t.Run(fmt.Sprint(done), func(t *testing.T) { compareMany(t, base+uint64(done), min(120, seeds-done), g, causes) })
+		t.Run(fmt.Sprint(done), func(t *testing.T) { compareMany(t, base+uint64(done), min(120, seeds-done), venues, causes) })
 	}
 	for _, c := range []string{"client_close", "backend_close", "client_gone", "backend_gone", "client_violation", "backend_violation"} {
 		if causes[c] == 0 {
@@ -43,15 +46,14 @@ func TestBothRelaysDoTheSame(t *testing.T) {
 }
 
 // compareMany runs n schedules, and counts how they ended.
-func compareMany(t *testing.T, seed uint64, n int, g *loop.Group, causes map[string]int) {
+func compareMany(t *testing.T, seed uint64, n int, venues chan [2]*venue, causes map[string]int) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	free := make(chan struct{}, 12) // most of a schedule is waiting
 	for i := range uint64(n) {
-		free <- struct{}{}
+		on := <-venues
 		wg.Go(func() {
-			defer func() { <-free }()
-			cause := compare(t, seed+i, g)
+			defer func() { venues <- on }()
+			cause := compare(t, seed+i, on)
 			mu.Lock()
 			defer mu.Unlock()
 			causes[cause]++
@@ -61,10 +63,10 @@ func compareMany(t *testing.T, seed uint64, n int, g *loop.Group, causes map[str
 }
 
 // compare runs one schedule on both, and returns how it ended.
-func compare(t *testing.T, seed uint64, g *loop.Group) string {
+func compare(t *testing.T, seed uint64, on [2]*venue) string {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	sent := [2][]byte{streamOf(rng, true), streamOf(rng, false)}
-	a, b := runCourse(t, seed, sent, nil), runCourse(t, seed, sent, g)
+	a, b := runCourse(t, seed, sent, on[0]), runCourse(t, seed, sent, on[1])
 	for s := range a.before {
 		if !bytes.Equal(a.before[s], sent[1-s]) || !bytes.Equal(b.before[s], sent[1-s]) {
 			t.Errorf("seed %d: what %v got is not what was sent", seed, side(s))
@@ -76,8 +78,8 @@ func compare(t *testing.T, seed uint64, g *loop.Group) string {
 	return a.cause
 }
 
-func runCourse(t *testing.T, seed uint64, sent [2][]byte, on *loop.Group) course {
-	w := connect(t, setup{loops: on, limits: Limits{Message: 1 << 20}})
+func runCourse(t *testing.T, seed uint64, sent [2][]byte, on *venue) course {
+	w := on.connect(t)
 	ends := [2]*peer{w.client, w.backend}
 	var c course
 	var wg sync.WaitGroup

@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"sidecar/access"
 	"sidecar/heartbeat"
 	"sidecar/loop"
 )
@@ -54,42 +52,7 @@ type setup struct {
 // connect opens one connection through a Raw with the relay under test.
 func connect(t *testing.T, s setup) *wire {
 	t.Helper()
-	ln := listen(t)
-	b, err := NewBackend(Upstream{URL: "ws://" + ln.Addr().String()}, "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if overWSS {
-		b.tls = &tls.Config{InsecureSkipVerify: true}
-	}
-	if s.loops == nil {
-		s.loops = loops
-	}
-	if s.live == nil {
-		s.live = &Live{}
-	}
-	w := &wire{live: s.live, log: &syncBuffer{}, seen: &witness{}}
-	raw := &Raw{
-		Route: "/", Backend: b, Guard: &access.Guard{}, Heartbeat: s.beat, Limits: s.limits, Live: w.live,
-		Observer: w.seen, Loops: s.loops, Log: slog.New(slog.NewJSONHandler(w.log, nil)),
-	}
-	front := serveFront(t, raw)
-	header := ""
-	if s.extensions != "" {
-		header = "Sec-WebSocket-Extensions: " + s.extensions + "\r\n"
-	}
-	accepted := make(chan *peer, 1)
-	go func() { accepted <- acceptPeer(t, ln, header, s.records) }()
-	w.client = dialFront(t, front, s.records)
-	w.client.send([]byte(handshakeRequest(header)))
-	if got := w.client.head(); !strings.HasPrefix(got, "HTTP/1.1 101 ") {
-		t.Fatalf("answer to the handshake = %q; want 101; log:\n%s", got, w.log)
-	}
-	if w.backend = <-accepted; w.backend == nil {
-		t.Fatal("backend was not reached")
-	}
-	t.Cleanup(func() { w.gone(t) })
-	return w
+	return newVenue(t, s).connect(t)
 }
 
 func handshakeRequest(header string) string {
@@ -309,6 +272,12 @@ func (s *syncBuffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.Write(p)
+}
+
+func (s *syncBuffer) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b.Reset()
 }
 
 func (s *syncBuffer) String() string {
