@@ -7,10 +7,10 @@ import (
 
 // Deliver adds a message of the backend to what goes to the client, and reports
 // whether there is room for another. If not, the backend is not to be read until
-// Backend.Room is called, so that it gets to feel a slow client; one message that
-// comes all the same is kept, so memory is bounded by the window and one message.
-// With Overflow "close" the session ends there instead, with 1013. What comes
-// after the end is dropped.
+// Backend.Room is called, so that it gets to feel a slow client: memory is bounded
+// by the window and the one message that filled it. With Overflow "close" there is
+// always room, and a message that finds the window full ends the session instead.
+// What comes behind the backend's close or after the end is dropped.
 //
 // It must be called by one goroutine at a time.
 func (s *Session) Deliver(m Message) (room bool) {
@@ -20,7 +20,7 @@ func (s *Session) Deliver(m Message) (room bool) {
 	if taken {
 		a = s.append(m)
 	}
-	room = taken && !s.paused && s.reason == 0
+	room = !s.paused
 	s.mu.Unlock()
 	s.do(a)
 	if taken {
@@ -30,42 +30,43 @@ func (s *Session) Deliver(m Message) (room bool) {
 }
 
 func (s *Session) append(m Message) aftermath {
-	s.log.push(m)
-	s.sessions.held.Add(m.size())
-	if s.hasRoom() {
-		return aftermath{wake: s.rouse()}
-	}
-	if s.settings.Overflow == "close" {
+	closes := s.settings.Overflow == "close"
+	if closes && s.log.size >= s.settings.Window {
 		return s.end(Overflowed, s.hangUp(Close{tryAgainLater, "the client is too slow"}))
 	}
-	if !s.paused {
-		s.paused = true
-		defer s.observer.Paused()
+	s.log.push(m)
+	s.sessions.held.Add(m.size())
+	a := aftermath{wake: s.rouse()}
+	if !s.paused && !s.hasRoom() {
+		s.paused, a.paused = true, true
 	}
-	return aftermath{wake: s.rouse()}
+	return a
 }
 
-// hasRoom reports whether another message may come. Where all sessions together
-// hold as much as they may, each holds one message at a time.
+// hasRoom reports whether the backend may be read. Where all sessions together hold
+// as much as they may, each holds one message at a time.
 func (s *Session) hasRoom() bool {
-	if len(s.log.messages) == 0 {
+	switch {
+	case s.log.len() == 0:
 		return true
+	case s.sessions.full():
+		return false
 	}
-	return s.log.size < s.settings.Window && !s.sessions.full()
+	return s.log.size < s.settings.Window || s.settings.Overflow == "close"
 }
 
 // DeliverClose adds the backend's close behind its last message: the client gets
-// all that, however long it takes to come back. The session ends when the client
-// has acknowledged it, when its absence has lasted for TTL, or when TTL has passed
-// with it attached. code and reason are what a client of the backend's would have
-// heard; where no close frame came that is for the caller to say.
+// all that when it comes back. The session ends when the client has acknowledged
+// it, or was not heard of for TTL, attached or not. c is what a client of the
+// backend's would have heard; where no close frame came that is for the caller to
+// say.
 func (s *Session) DeliverClose(c Close) {
 	s.mu.Lock()
 	var a aftermath
 	if s.reason == 0 && s.close == nil {
 		s.close = &c
-		if s.timer == nil { // an absence does not last longer for it
-			s.schedule()
+		if s.left.IsZero() { // an absence does not last longer for it
+			s.heed()
 		}
 		a.wake = s.rouse()
 	}
@@ -91,7 +92,7 @@ func (s *Session) ack(last uint64) (aftermath, error) {
 	if s.reason != 0 {
 		return aftermath{}, ErrEnded
 	}
-	s.touch()
+	s.heed()
 	if last > s.sent {
 		return aftermath{}, fmt.Errorf("acknowledging message %d after %d: %w", last, s.sent, ErrNotSent)
 	}

@@ -6,16 +6,26 @@ const perMessage = 64
 
 // A log holds the messages that the client may still ask for again.
 type log struct {
-	base     uint64 // the number before that of messages[0]
-	messages []Message
-	size     int64 // of all, perMessage included
+	base  uint64    // the number before that of the oldest
+	slots []Message // the first of them are empty: they held what was dropped
+	gone  int       // so many
+	size  int64     // of all, perMessage included
 }
 
-// last is the number of the newest message.
-func (l *log) last() uint64 { return l.base + uint64(len(l.messages)) }
+func (l *log) len() int { return len(l.slots) - l.gone }
 
+// last is the number of the newest message.
+func (l *log) last() uint64 { return l.base + uint64(l.len()) }
+
+// push adds a message. Where half of the slots are empty they are used again: a log
+// that is never quite empty makes no garbage.
 func (l *log) push(m Message) {
-	l.messages = append(l.messages, m)
+	if len(l.slots) == cap(l.slots) && l.gone > l.len() {
+		n := copy(l.slots, l.slots[l.gone:])
+		clear(l.slots[n:])
+		l.slots, l.gone = l.slots[:n], 0
+	}
+	l.slots = append(l.slots, m)
 	l.size += m.size()
 }
 
@@ -25,7 +35,7 @@ func (m Message) size() int64 { return int64(len(m.Data)) + perMessage }
 // is any, and then as many as stay within most bytes.
 func (l *log) after(buf []Message, last uint64, most int64) []Message {
 	size := int64(0)
-	for i, m := range l.messages[last-l.base:] {
+	for i, m := range l.slots[l.gone+int(last-l.base):] {
 		if size += m.size(); i > 0 && size > most {
 			break
 		}
@@ -40,20 +50,20 @@ const keptSlots = 4
 
 // drop forgets the messages up to the number last, and returns what they took.
 func (l *log) drop(last uint64) (freed int64) {
-	n := min(int(last-l.base), len(l.messages))
-	for _, m := range l.messages[:n] {
+	old := l.slots[l.gone:][:min(int(last-l.base), l.len())]
+	for i, m := range old {
 		freed += m.size()
+		old[i] = Message{}
 	}
-	clear(l.messages[:n])
-	l.base += uint64(n)
+	l.base += uint64(len(old))
+	l.gone += len(old)
 	l.size -= freed
-	switch rest := l.messages[n:]; {
-	case len(rest) > 0:
-		l.messages = rest
-	case cap(l.messages) > keptSlots:
-		l.messages = nil
+	switch {
+	case l.len() > 0:
+	case cap(l.slots) > keptSlots:
+		l.slots, l.gone = nil, 0
 	default:
-		l.messages = l.messages[:0]
+		l.slots, l.gone = l.slots[:0], 0
 	}
 	return freed
 }

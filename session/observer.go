@@ -3,9 +3,11 @@ package session
 import "time"
 
 // An Observer is told what happens to sessions. Its methods are called from many
-// goroutines, some under a session's lock: they must not wait, nor call a session.
+// goroutines, and must not wait nor call a session.
 type Observer interface {
+	// Opened: a session has begun.
 	Opened()
+	// Ended: it has ended, so long after it began.
 	Ended(why Reason, age time.Duration)
 	// Attached: a carrier has the reader, for the first time or again, after its
 	// client was away for that long; 0 where it takes over from another carrier.
@@ -18,7 +20,7 @@ type Observer interface {
 	Paused()
 }
 
-// Nobody observes nothing.
+// nobody observes nothing.
 type nobody struct{}
 
 func (nobody) Opened()                     {}

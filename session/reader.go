@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 var (
@@ -27,18 +28,23 @@ type Reader struct {
 // not acknowledged. It fails with ErrBusy while there is another.
 //
 // wake is called when Take has something new to say, once until Take is called
-// again. It is called without locks, from any goroutine, and must not wait. It is
-// not called for what is there already: Take first.
+// again. It is called without locks, from any goroutine, and must not wait; being
+// late, it may find nothing, or a reader that was closed. It is not called for what
+// is there already: Take first.
 func (s *Session) Attach(wake func()) (*Reader, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	switch {
 	case s.reason != 0:
+		s.mu.Unlock()
 		return nil, ErrEnded
 	case s.reader != nil:
+		s.mu.Unlock()
 		return nil, ErrBusy
 	}
-	return s.attach(s.log.base, wake), nil
+	r, away := s.attach(wake)
+	s.mu.Unlock()
+	s.observer.Attached(away)
+	return r, nil
 }
 
 // Resume gives a carrier the session's reader, behind the message of the number
@@ -51,23 +57,27 @@ func (s *Session) Resume(last uint64, wake func()) (*Reader, error) {
 		return nil, fmt.Errorf("resuming behind message %d of %d: %w", last, s.log.base, ErrForgotten)
 	}
 	a, err := s.ack(last)
-	var r *Reader
-	if err == nil && s.reason == 0 {
-		a.wake = s.rouse() // the old one
-		r = s.attach(last, wake)
-	} else if err == nil {
+	if err == nil && s.reason != 0 { // it was the close that is acknowledged
 		err = ErrEnded
 	}
+	if err != nil {
+		s.mu.Unlock()
+		s.do(a)
+		return nil, err
+	}
+	a.wake = s.rouse() // the one before
+	r, away := s.attach(wake)
 	s.mu.Unlock()
+	s.observer.Attached(away)
 	s.do(a)
-	return r, err
+	return r, nil
 }
 
-func (s *Session) attach(last uint64, wake func()) *Reader {
-	s.observer.Attached(s.come())
-	s.schedule()
-	s.reader = &Reader{session: s, last: last, wake: wake}
-	return s.reader
+func (s *Session) attach(wake func()) (r *Reader, away time.Duration) {
+	away = s.come()
+	s.heed()
+	s.reader = &Reader{session: s, last: s.log.base, wake: wake}
+	return s.reader, away
 }
 
 // rouse is wake, if it is to be called.
@@ -99,9 +109,10 @@ func (b Batch) Last() uint64 {
 
 // Take returns what has come since the last Take, in buf's place: at least one
 // message if there is any, then as many as stay within most bytes (each counts 64
-// more). It does not wait; an empty batch says that wake will be called. The
+// more). It does not wait: take until the batch is empty, then wait for wake. The
 // messages are kept until they are acknowledged. Once the session has ended it
-// returns ErrEnded, and ErrReplaced once another reader has its place.
+// returns ErrEnded, and ErrReplaced once another reader has its place. After Close
+// it returns ErrReplaced as well.
 func (r *Reader) Take(buf []Message, most int64) (Batch, error) {
 	s := r.session
 	s.mu.Lock()
@@ -113,6 +124,7 @@ func (r *Reader) Take(buf []Message, most int64) (Batch, error) {
 		return Batch{}, ErrReplaced
 	}
 	r.woken = false
+	r.last = max(r.last, s.log.base) // an ack by another carrier can be ahead of this one
 	b := Batch{First: r.last + 1}
 	if r.last < s.log.last() {
 		b.Messages = s.log.after(buf[:0], r.last, most)

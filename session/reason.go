@@ -8,10 +8,10 @@ type Reason uint8
 const (
 	_          Reason = iota
 	Closed            // the client has the backend's close
-	Expired           // the client was away for TTL, or did not acknowledge a close for as long
-	Overflowed        // the window was full, and Settings.Overflow is "close"
+	Expired           // the client was not heard of for TTL, while away or with a close to acknowledge
+	Overflowed        // a message found the window full, and Settings.Overflow is "close"
 	Evicted           // the memory of all sessions was full, and the client had been away for longest
-	Left              // the client said that it will not come back
+	Left              // the client will not come back: it said so, or its protocol has no way
 	Drained           // the program is stopping
 	Broken            // the client broke its protocol
 )

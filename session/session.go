@@ -19,18 +19,21 @@ type Close struct {
 	Reason string
 }
 
-// A Backend is a session's connection to the backend.
+// A Backend is a session's connection to the backend. Its methods are called
+// without locks.
 type Backend interface {
 	// Write writes one message, and returns once the socket has taken it or never
-	// will: the session then ends. It may wait for a slow backend, by its own
-	// deadline, and must return soon after Close. It is not called twice at once.
+	// will: then nothing more is written, and DeliverClose is to come. It may wait
+	// for a slow backend, by its own deadline, and must return soon after Close. It
+	// is not called twice at once, nor keeps the message.
 	Write(m Message) error
 	// Close begins to close the connection. It must not wait, and may be called
 	// again and while a Write waits. What the backend sends until it has closed
 	// still comes by Deliver, and DeliverClose is called in the end.
 	Close(c Close)
-	// Room says that the backend may be read again after a Deliver that returned
-	// false. It must not wait, nor call the session.
+	// Room says that the backend may be read again: it is called once for each time
+	// that Deliver began to return false, also where the session ends meanwhile, and
+	// maybe before that Deliver has returned. It must not wait, nor call the session.
 	Room()
 }
 
@@ -44,12 +47,12 @@ type Backend interface {
 // behind the last message.
 type Session struct {
 	sessions *Sessions
-	id       string
-	who      Identity
+	key      key
 	settings *Settings // shared by the sessions of a route
 	backend  Backend
 	observer Observer
 	protocol any
+	ended    func(Reason)
 	opened   time.Time
 
 	mu         sync.Mutex
@@ -58,24 +61,24 @@ type Session struct {
 	close      *Close        // the backend's last word, behind the log; nil: there is none yet
 	reader     *Reader       // nil: the client is away
 	left       time.Time     // when it left; zero: it has a reader
-	timer      *time.Timer   // ends the session, if it is away or has been closed; nil: neither
+	heard      time.Time     // of the client; from then on it has TTL, where it is mortal
+	timer      *time.Timer   // fires when TTL may be over; nil: it need not
 	next, prev *Session      // in Sessions.away, by left; under its lock
 	received   uint64        // the last of the client's messages that the backend's socket has
-	sending    bool          // somebody is in Backend.Write
-	turn       chan struct{} // closed when that is over; nil: nobody waits
+	turn       chan struct{} // is full while somebody sends; nil: nobody has yet
 	waiting    int           // how many wait for it
 	paused     bool          // Deliver said that there is no room
-	closing    bool          // the client's close was passed on
+	closing    bool          // nothing more goes to the backend: a close did, or a Write failed
 	reason     Reason        // why the session has ended; zero: it lives
 }
 
 // ID is the name by which a client finds its session again. It is a secret: no log
 // and no metric may have it.
-func (s *Session) ID() string { return s.id }
+func (s *Session) ID() string { return s.key.id }
 
 // Public is the session's name in logs, metrics and towards the backend. It tells
 // nothing of ID.
-func (s *Session) Public() string { return Public(s.id) }
+func (s *Session) Public() string { return Public(s.key.id) }
 
 // Protocol is what Opening.Protocol was: the state of the protocol that opened s.
 func (s *Session) Protocol() any { return s.protocol }
@@ -101,6 +104,7 @@ func (s *Session) End(why Reason, c Close) {
 // Take at once, a backend may Deliver at once.
 type aftermath struct {
 	wake   func()
+	paused bool
 	room   bool
 	hangUp *Close
 	ended  Reason
@@ -110,14 +114,21 @@ func (s *Session) do(a aftermath) {
 	if a.wake != nil {
 		a.wake()
 	}
-	if a.room {
-		s.backend.Room()
+	if a.paused {
+		s.observer.Paused()
 	}
 	if a.hangUp != nil {
 		s.backend.Close(*a.hangUp)
 	}
-	if a.ended != 0 {
-		s.observer.Ended(a.ended, time.Since(s.opened))
+	if a.room {
+		s.backend.Room()
+	}
+	if a.ended == 0 {
+		return
+	}
+	s.observer.Ended(a.ended, time.Since(s.opened))
+	if s.ended != nil {
+		s.ended(a.ended)
 	}
 }
 
@@ -126,17 +137,16 @@ func (s *Session) end(why Reason, c *Close) aftermath {
 	if s.reason != 0 {
 		return aftermath{}
 	}
-	s.reason = why
-	a := aftermath{hangUp: c, ended: why}
-	if s.reader != nil {
-		a.wake = s.reader.rouse()
-	}
+	a := aftermath{wake: s.rouse(), room: s.paused, hangUp: c, ended: why}
 	s.come()
-	s.schedule()
+	s.reason = why
 	s.sessions.remove(s)
 	s.sessions.held.Add(-s.log.size)
 	s.log, s.close, s.reader, s.paused = log{base: s.log.last()}, nil, nil, false
-	s.nextSender() // all see that it is over
+	if s.timer != nil { // it would keep all this in memory
+		s.timer.Stop()
+		s.timer = nil
+	}
 	return a
 }
 
@@ -144,7 +154,7 @@ func (s *Session) end(why Reason, c *Close) aftermath {
 func (s *Session) leave() {
 	s.left = time.Now()
 	s.sessions.left(s)
-	s.schedule()
+	s.heed()
 }
 
 // come ends an absence.
@@ -158,27 +168,34 @@ func (s *Session) come() (away time.Duration) {
 	return away
 }
 
-// schedule gives the session TTL from now on, if it is to end without its client's
-// doing more.
-func (s *Session) schedule() {
-	if s.timer != nil {
-		s.timer.Stop() // if that is too late, expire sees another timer in its place
-		s.timer = nil
-	}
-	if s.reason != 0 || s.left.IsZero() && s.close == nil {
-		return
-	}
-	var t *time.Timer
-	t = time.AfterFunc(s.settings.TTL, func() { s.expire(&t) })
-	s.timer = t
+// mortal reports whether s ends unless its client is heard of: it is away, or has
+// a close to acknowledge.
+func (s *Session) mortal() bool {
+	return s.reason == 0 && (!s.left.IsZero() || s.close != nil)
 }
 
-// expire ends s when its timer t fires. t is behind a pointer since the function
-// may run before AfterFunc has returned; schedule holds the lock until then.
-func (s *Session) expire(t **time.Timer) {
+// heed gives s TTL from now on, if it is mortal. The timer is left to fire early,
+// and then set anew: a client that polls comes and goes too often to do it here.
+func (s *Session) heed() {
+	if !s.mortal() {
+		return
+	}
+	s.heard = time.Now()
+	if s.timer == nil {
+		s.timer = time.AfterFunc(s.settings.TTL, s.expire)
+	}
+}
+
+// expire ends s if TTL is over.
+func (s *Session) expire() {
 	s.mu.Lock()
 	var a aftermath
-	if s.timer == *t {
+	switch rest := s.settings.TTL - time.Since(s.heard); {
+	case !s.mortal():
+		s.timer = nil
+	case rest > 0:
+		s.timer.Reset(rest)
+	default:
 		a = s.end(Expired, s.hangUp(Close{goingAway, "the client did not come back"}))
 	}
 	s.mu.Unlock()
@@ -202,13 +219,6 @@ func (s *Session) hangUp(c Close) *Close {
 		return nil
 	}
 	return &c
-}
-
-// touch puts the end of an absence off: a client that sends has not gone.
-func (s *Session) touch() {
-	if s.timer != nil {
-		s.schedule()
-	}
 }
 
 // Close codes (RFC 6455 §7.4.1, and the registry).

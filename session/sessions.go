@@ -13,6 +13,8 @@ var (
 	// ErrUnknown is what Find returns for an id that never was, is forgotten, or is
 	// another identity's: from outside these look the same.
 	ErrUnknown = errors.New("no such session")
+	// ErrTaken is what Open returns for an id that this identity has a session of.
+	ErrTaken = errors.New("there is a session of that id")
 	// ErrFull is what Open returns where all sessions together hold Memory.
 	ErrFull = errors.New("sessions hold as much memory as they may")
 )
@@ -33,28 +35,34 @@ type Sessions struct {
 	held atomic.Int64
 
 	mu         sync.Mutex
-	live       map[string]*Session
+	live       map[key]*Session
 	head, tail *Session // of those that are away, longest first
-	tombstones *lru.Cache[string, tombstone]
+	tombstones *lru.Cache[key, Reason]
+}
+
+// A key is what a session is found by. Ids that clients choose may be anybody's:
+// each identity has its own.
+type key struct {
+	id  string
+	who Identity
 }
 
 // tombstones is how many ended sessions are remembered. The oldest go first: their
 // clients are told that the session is unknown.
 const tombstones = 10_000
 
-// A tombstone tells a client that comes late what became of its session.
-type tombstone struct {
-	who    Identity
-	reason Reason
-}
-
 // An Opening is what a session begins with.
 type Opening struct {
+	// ID is made by NewID, or chosen by the client where its protocol has it so.
+	// Empty: Open makes one.
+	ID       string
 	Identity Identity  // of the request that opens it
 	Settings *Settings // shared, and not changed any more
 	Backend  Backend
 	Observer Observer // nil: nobody
 	Protocol any      // for the protocol that opens it
+	// Ended is called once, in the end, without locks. It must not wait. Nil: not.
+	Ended func(why Reason)
 }
 
 // Open begins a session. Its client counts as away until a carrier is attached.
@@ -67,29 +75,41 @@ func (t *Sessions) Open(o Opening) (*Session, error) {
 		}
 	}
 	s := &Session{
-		sessions: t, id: NewID(t.Owner), who: o.Identity, settings: o.Settings,
-		backend: o.Backend, observer: o.Observer, protocol: o.Protocol, opened: time.Now(),
+		sessions: t, key: key{o.ID, o.Identity}, settings: o.Settings, backend: o.Backend,
+		observer: o.Observer, protocol: o.Protocol, ended: o.Ended, opened: time.Now(),
+	}
+	if s.key.id == "" {
+		s.key.id = NewID(t.Owner)
 	}
 	if s.observer == nil {
 		s.observer = nobody{}
 	}
-	t.add(s)
+	s.mu.Lock() // once added, others may find it: it must be away by then
+	added := t.add(s)
+	if added {
+		s.leave()
+	}
+	s.mu.Unlock()
+	if !added {
+		return nil, ErrTaken
+	}
 	s.observer.Opened()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.leave()
 	return s, nil
 }
 
-func (t *Sessions) add(s *Session) {
+func (t *Sessions) add(s *Session) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.live == nil {
-		t.live = make(map[string]*Session)
-		t.tombstones, _ = lru.New[string, tombstone](tombstones) // fails only for a size of 0 or less
+		t.live = make(map[key]*Session)
+		t.tombstones, _ = lru.New[key, Reason](tombstones) // fails only for a size of 0 or less
 	}
-	t.live[s.id] = s
+	if t.live[s.key] != nil {
+		return false
+	}
+	t.live[s.key] = s
 	t.held.Add(perSession)
+	return true
 }
 
 // Find is the session of that id, if who opened it. Where it has ended the error
@@ -97,15 +117,12 @@ func (t *Sessions) add(s *Session) {
 func (t *Sessions) Find(id string, who Identity) (*Session, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s, ok := t.live[id]; ok {
-		if !s.who.equal(who) {
-			return nil, ErrUnknown
-		}
+	if s, ok := t.live[key{id, who}]; ok {
 		return s, nil
 	}
 	if t.tombstones != nil {
-		if stone, ok := t.tombstones.Get(id); ok && stone.who.equal(who) {
-			return nil, &Gone{stone.reason}
+		if why, ok := t.tombstones.Get(key{id, who}); ok {
+			return nil, &Gone{why}
 		}
 	}
 	return nil, ErrUnknown
@@ -187,7 +204,7 @@ func (t *Sessions) back(s *Session) {
 func (t *Sessions) remove(s *Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.live, s.id)
+	delete(t.live, s.key)
 	t.held.Add(-perSession)
-	t.tombstones.Add(s.id, tombstone{s.who, s.reason})
+	t.tombstones.Add(s.key, s.reason)
 }

@@ -31,9 +31,9 @@ const maxSenders = 8
 //
 // It returns the number of the last message that the backend's socket has: what
 // may be acknowledged, also beside an error. It waits while the backend is slow,
-// which is how the client gets to feel it. ctx bounds only the wait for another
-// call; a message that is being written is written, whatever becomes of the
-// carrier.
+// which is how the client gets to feel it. ctx bounds only the wait for calls that
+// came before; a message that is being written is written, whatever becomes of the
+// carrier. The messages may be overwritten once it returns.
 func (s *Session) Send(ctx context.Context, first uint64, messages ...Message) (received uint64, err error) {
 	if err := s.enter(ctx); err != nil {
 		return s.Received(), err
@@ -66,11 +66,16 @@ func (s *Session) SendClose(ctx context.Context, number uint64, c Close) (receiv
 		return s.Received(), err
 	}
 	s.mu.Lock()
-	s.closing = true
-	s.received++
+	err = s.open()
+	if err == nil {
+		s.closing = true
+		s.received++
+	}
 	s.mu.Unlock()
-	s.backend.Close(c)
-	return s.Received(), nil
+	if err == nil {
+		s.backend.Close(c)
+	}
+	return s.Received(), err
 }
 
 // Received is the number of the client's last message that the backend's socket has.
@@ -80,57 +85,50 @@ func (s *Session) Received() uint64 {
 	return s.received
 }
 
-// enter waits until nobody else is sending.
+// enter waits until it is this call's turn to send: in the order of the calls, so
+// that a message does not overtake the one before it here.
 func (s *Session) enter(ctx context.Context) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.touch()
-	for s.sending && s.reason == 0 {
-		if s.waiting == maxSenders {
-			return ErrCrowd
-		}
-		if err := s.await(ctx); err != nil {
-			return err
-		}
-	}
+	s.heed()
 	if s.reason != 0 {
+		s.mu.Unlock()
 		return ErrEnded
 	}
-	s.sending = true
-	return nil
-}
-
-// await gives the lock up until somebody has finished sending, or ctx has.
-func (s *Session) await(ctx context.Context) error {
 	if s.turn == nil {
-		s.turn = make(chan struct{})
+		s.turn = make(chan struct{}, 1)
 	}
-	turn := s.turn
+	select {
+	case s.turn <- struct{}{}:
+		s.mu.Unlock()
+		return nil
+	default:
+	}
+	if s.waiting == maxSenders {
+		s.mu.Unlock()
+		return ErrCrowd
+	}
 	s.waiting++
 	s.mu.Unlock()
-	defer func() { s.mu.Lock(); s.waiting-- }()
+	return s.await(ctx)
+}
+
+// await waits for those who came before. They do not take long once the session
+// has ended: Backend.Write returns after Close.
+func (s *Session) await(ctx context.Context) error {
+	defer func() {
+		s.mu.Lock()
+		s.waiting--
+		s.mu.Unlock()
+	}()
 	select {
-	case <-turn:
+	case s.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("waiting to send: %w", context.Cause(ctx))
 	}
 }
 
-func (s *Session) exit() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sending = false
-	s.nextSender()
-}
-
-// nextSender wakes all who wait to send; one of them is next.
-func (s *Session) nextSender() {
-	if s.turn != nil {
-		close(s.turn)
-		s.turn = nil
-	}
-}
+func (s *Session) exit() { <-s.turn }
 
 // place finds how many of n messages from the number first on were passed on before.
 func (s *Session) place(first uint64, n int) (skip int, err error) {
@@ -139,34 +137,47 @@ func (s *Session) place(first uint64, n int) (skip int, err error) {
 	if first == 0 {
 		first = s.received + 1
 	}
-	switch done := s.received + 1 - first; {
+	switch {
+	case s.reason != 0:
+		return 0, ErrEnded
 	case first > s.received+1:
 		return 0, fmt.Errorf("sending message %d after %d: %w", first, s.received, ErrGap)
-	case done >= uint64(n):
-		return n, nil
-	case s.closing || s.close != nil:
-		return 0, ErrClosing
-	default:
-		return int(done), nil
 	}
+	return int(min(s.received+1-first, uint64(n))), nil
+}
+
+// open reports why nothing can be passed on, if so. It is called under the lock.
+func (s *Session) open() error {
+	switch {
+	case s.reason != 0:
+		return ErrEnded
+	case s.closing || s.close != nil:
+		return ErrClosing
+	}
+	return nil
 }
 
 // pass writes one message. Only then is it received. After a write that failed
-// the backend's reader finds out how it ended, and calls DeliverClose.
+// its fate is unknown: nothing may follow it, and the backend's reader finds out
+// how it ended, and calls DeliverClose.
 func (s *Session) pass(m Message) error {
-	if s.Ended() != 0 {
-		return ErrEnded
-	}
-	err := s.backend.Write(m)
 	s.mu.Lock()
-	if err == nil {
+	err := s.open()
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	failed := s.backend.Write(m)
+	s.mu.Lock()
+	if failed == nil {
 		s.received++
 	} else {
 		s.closing = true
+		err = s.open()
 	}
 	s.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("writing to the backend: %w: %w", err, ErrClosing)
+	if failed != nil {
+		return fmt.Errorf("writing to the backend: %w: %w", failed, err)
 	}
 	s.observer.Passed(true, len(m.Data))
 	return nil
