@@ -19,6 +19,7 @@ type lane struct {
 	conn    io.Closer // the net.Conn that start takes the socket out of; then what finish closes, or nil
 	budget  int32     // how much ciphertext may still be read in this turn
 	replies int32     // how much crypto/tls wrote of its own accord in this turn, or since late has been there
+	dear    uint8     // how often the budget is halved, for turns took long
 	eof     bool      // it will not be read again
 	shut    bool      // it was told that no more will come
 	bye     bool      // TLS was, or cannot be told any more
@@ -37,6 +38,14 @@ type backlog struct {
 // the largest size (RFC 8446 §5.2). The loop has others to serve, and what it
 // leaves in the socket comes with the next turn.
 const turnBudget = 2 * (16<<10 + 256 + 5)
+
+// A turn that takes longer than longTurn has the next one's budget halved, down to 2
+// KiB: how much work so much ciphertext is the peer chooses, and KeyUpdates that ask
+// for no answer are a hundred times that of data.
+const (
+	longTurn = time.Millisecond
+	maxDear  = 4
+)
 
 // maxReplies is how much crypto/tls may say of its own accord in one turn, and to an
 // end that takes nothing: each KeyUpdate of the peer can ask for one in return (RFC
@@ -64,9 +73,19 @@ func (l *lane) spent() bool { return l.eof && !l.waits() }
 
 // turn begins a turn of reading.
 func (l *lane) turn() {
-	l.budget = turnBudget
+	l.budget = turnBudget >> l.dear
 	if !l.waits() {
 		l.replies = 0
+	}
+}
+
+// turned ends a turn that took so long.
+func (l *lane) turned(took time.Duration) {
+	switch {
+	case took > longTurn:
+		l.dear = min(l.dear+1, maxDear)
+	case l.dear > 0:
+		l.dear--
 	}
 }
 

@@ -103,6 +103,9 @@ func (r *looped) Ready(s *loop.Socket, ev loop.Events) {
 	if ev&loop.Readable != 0 && r.lanes[at].Watched()&loop.Readable != 0 {
 		r.lanes[at].turn()
 		r.read(at, now)
+		if r.lanes[at].tls != nil {
+			r.lanes[at].turned(time.Since(now))
+		}
 	}
 	r.settle(now)
 }

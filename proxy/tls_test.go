@@ -117,6 +117,47 @@ func TestKeyUpdatesInOneTurnAreBounded(t *testing.T) {
 	}
 }
 
+// Whoever makes turns long has shorter ones, until they are no longer that.
+func TestLongTurnsAreMadeShorter(t *testing.T) {
+	var l lane
+	for i, c := range []struct {
+		took time.Duration
+		want int32
+	}{
+		{longTurn, turnBudget}, {longTurn + 1, turnBudget / 2}, {time.Second, turnBudget / 4}, {0, turnBudget / 2},
+		{time.Second, turnBudget / 4}, {time.Second, turnBudget / 8}, {time.Second, turnBudget / 16},
+		{time.Second, turnBudget / 16}, {0, turnBudget / 8}, {0, turnBudget / 4}, {0, turnBudget / 2},
+		{0, turnBudget}, {0, turnBudget},
+	} {
+		l.turned(c.took)
+		if l.turn(); l.budget != c.want {
+			t.Errorf("turn %d: after one of %v the budget is %d; want %d", i, c.took, l.budget, c.want)
+		}
+	}
+}
+
+// A flood of KeyUpdates that ask for no answer makes its own turns shorter.
+func TestKeyUpdatesMakeTurnsShorter(t *testing.T) {
+	overTLS, loops = true, startGroup(t)
+	defer func() { overTLS, loops = false, nil }()
+	w, r := connectRecords(t, setup{})
+	message := rawFrame(0x82, strings.Repeat("m", 20_000), true)
+	var all []byte
+	for i := range message {
+		all = append(all, r.seal(recordHandshake, []byte{24, 0, 0, 1, 0})...)
+		r.out = r.out.updated()
+		all = append(all, r.seal(recordData, message[i:i+1])...)
+	}
+	go r.send(all)
+	w.backend.wantBytes(message)
+	relay := w.live.list()[0].(*looped)
+	relay.loop.Do(func() {
+		if relay.lanes[client].dear == 0 {
+			t.Error("the last turns had the whole budget")
+		}
+	})
+}
+
 // Where a client takes nothing more, TLS's last word is not waited for: a stop that
 // cuts has no time for that.
 func TestCutOfAFullClient(t *testing.T) {
