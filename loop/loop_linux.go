@@ -99,12 +99,14 @@ func (l *Loop) Stop() {
 func (l *Loop) run() {
 	defer close(l.done)
 	defer l.file.Close()
+	n := 0
+	poll := func(fd uintptr) bool { // made once: it would be an allocation each turn
+		n = l.poll(int(fd))
+		return n > 0
+	}
 	for {
-		n := 0
-		err := l.raw.Read(func(fd uintptr) bool {
-			n = l.poll(int(fd))
-			return n > 0
-		})
+		n = 0
+		err := l.raw.Read(poll)
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			panic(fmt.Sprintf("loop: waiting for events: %v", err)) // the descriptor is ours alone
 		}
@@ -117,7 +119,7 @@ func (l *Loop) run() {
 // poll takes events that are there, without waiting.
 func (l *Loop) poll(fd int) int {
 	for {
-		n, err := unix.EpollWait(fd, l.events[:], 0)
+		n, err := harvest(fd, l.events[:])
 		if err != unix.EINTR {
 			return max(n, 0)
 		}

@@ -119,13 +119,13 @@ func (s *Socket) Open() bool { return s.loop != nil }
 // Read reads what is there, ErrWait where there is nothing, io.EOF at the end.
 func (s *Socket) Read(b []byte) (int, error) {
 	for {
-		n, err := unix.Read(int(s.fd), b)
+		n, err := recv(s.fd, b)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
 			return 0, ErrWait
-		case err != nil:
+		case err != 0:
 			return 0, os.NewSyscallError("read", err)
 		case n == 0 && len(b) > 0:
 			return 0, io.EOF
@@ -138,13 +138,13 @@ func (s *Socket) Read(b []byte) (int, error) {
 // possible; ErrWait means n is 0.
 func (s *Socket) Write(b []byte) (int, error) {
 	for {
-		n, err := unix.SendmsgN(int(s.fd), b, nil, nil, unix.MSG_NOSIGNAL)
+		n, err := send(s.fd, b)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
 			return 0, ErrWait
-		case err != nil:
+		case err != 0:
 			return 0, os.NewSyscallError("write", err)
 		}
 		return n, nil
