@@ -52,6 +52,13 @@ const (
 // 8446 §4.6.3). They are small, but 25 µs of work each while the loop's others wait.
 const maxReplies = 4 << 10
 
+// maxAsked is how much of an unfinished message of TLS's own is kept. After its
+// handshake a client has only KeyUpdates to send, of 5 bytes, and a backend session
+// tickets; but crypto/tls would wait for 256 KiB of anything.
+const maxAsked = 16 << 10
+
+var errAsked = errors.New("peer sends a TLS message that does not end")
+
 // errAgain is loop.ErrWait as crypto/tls must see it: any other kind of error in
 // reading breaks its connection for good.
 var errAgain net.Error = again{}
@@ -104,6 +111,8 @@ func (l *lane) read(b []byte) (n int, err error) {
 	switch {
 	case l.replies > maxReplies:
 		l.bye, err = true, errReplies
+	case err == errAgain && tlsBuffers.asked(l.tls) > maxAsked:
+		err = errAsked
 	case err == errAgain:
 		err = loop.ErrWait
 	}

@@ -277,6 +277,18 @@ func TestTLSGoesOnAfterATemporaryError(t *testing.T) {
 	}
 }
 
+// A handshake message that does not end is not waited for, although the connection
+// is alive by all other signs.
+func TestEndlessTLSMessage(t *testing.T) {
+	overTLS, loops = true, startGroup(t)
+	defer func() { overTLS, loops = false, nil }()
+	w, r := connectRecords(t, setup{})
+	const certificate = 11
+	r.send(r.seal(recordHandshake, append([]byte{certificate, 3, 0, 0}, make([]byte, 12<<10)...)))
+	r.send(r.seal(recordHandshake, make([]byte, 12<<10)))
+	w.backend.wantClose(codeGoingAway)
+}
+
 // What crypto/tls keeps of a large record goes at the next heartbeat, and the
 // connection goes on.
 func TestTLSLetsItsBuffersGo(t *testing.T) {

@@ -44,6 +44,15 @@ func (o bufferOffsets) letGo(c *tls.Conn) {
 	}
 }
 
+// asked is how much of a handshake message has come whose rest has not.
+func (o bufferOffsets) asked(c *tls.Conn) int {
+	if !o.known {
+		return 0
+	}
+	_, hand, _ := o.in(c)
+	return hand.Len()
+}
+
 func (o bufferOffsets) in(c *tls.Conn) (rawInput, hand *bytes.Buffer, input *bytes.Reader) {
 	at := unsafe.Pointer(c)
 	return (*bytes.Buffer)(unsafe.Add(at, o.rawInput)), (*bytes.Buffer)(unsafe.Add(at, o.hand)), (*bytes.Reader)(unsafe.Add(at, o.input))
