@@ -56,7 +56,7 @@ func (s sample) in(w work) string {
 		parts = append(parts, fmt.Sprintf("%.2f %s", s.value, w.unit))
 	}
 	if s.beside != 0 {
-		parts = append(parts, fmt.Sprintf("%.4g %s", s.beside, w.beside))
+		parts = append(parts, fmt.Sprintf("%v %s", figure.Of([]float64{s.beside}), w.beside))
 	}
 	return strings.Join(parts, ", ")
 }
