@@ -30,8 +30,8 @@ type Loop struct {
 	done chan struct{}
 
 	mu      sync.Mutex // held during callbacks and Do
-	sockets []*Socket  // by descriptor
-	count   int
+	sockets []*Socket  // by place, nil where nobody is
+	free    []uint32   // places where nobody is
 	wheel   wheel
 	start   time.Time // of tick 0
 	armed   uint64    // the tick for which file's deadline is set; 0: none
@@ -76,7 +76,7 @@ func (l *Loop) Do(f func()) {
 func (l *Loop) Scratch() []byte { return l.scratch[:] }
 
 // Len is the number of sockets in l. It may be called only within a callback or Do.
-func (l *Loop) Len() int { return l.count }
+func (l *Loop) Len() int { return len(l.sockets) - len(l.free) }
 
 // Stop ends l and waits for it. Sockets that are still in it are closed without
 // a callback, and no callback runs after it has returned.
@@ -147,9 +147,12 @@ func (l *Loop) turn(n int, late bool) (stopped bool) {
 }
 
 // serve tells a socket of its event. The serial number keeps an event of a
-// descriptor that was closed since epoll reported it from reaching the socket
+// socket that was closed since epoll reported it from reaching the socket
 // that now has its number.
 func (l *Loop) serve(e *unix.EpollEvent) {
+	if int(e.Fd) >= len(l.sockets) {
+		return
+	}
 	s := l.sockets[e.Fd]
 	if s == nil || s.serial != uint32(e.Pad) {
 		return

@@ -21,6 +21,7 @@ type Socket struct {
 	handler Handler
 	fd      int32 // meaningful while loop is set
 	serial  uint32
+	place   uint32 // in loop.sockets
 	watched Events
 }
 
@@ -38,11 +39,7 @@ func (l *Loop) Add(s *Socket, c net.Conn, h Handler, ev Events) error {
 	}
 	l.serial++
 	*s = Socket{loop: l, handler: h, fd: int32(fd), serial: l.serial}
-	for len(l.sockets) <= fd {
-		l.sockets = append(l.sockets, nil)
-	}
-	l.sockets[fd] = s
-	l.count++
+	l.seat(s)
 	if err := s.Watch(ev); err != nil {
 		s.Close()
 		return err
@@ -89,7 +86,7 @@ func (s *Socket) Watch(ev Events) error {
 	if ev == s.watched {
 		return nil
 	}
-	e := unix.EpollEvent{Fd: s.fd, Pad: int32(s.serial)}
+	e := unix.EpollEvent{Fd: int32(s.place), Pad: int32(s.serial)}
 	if ev&Readable != 0 {
 		e.Events |= unix.EPOLLIN | unix.EPOLLRDHUP
 	}
@@ -166,12 +163,32 @@ func (s *Socket) Close() error {
 	return os.NewSyscallError("close", unix.Close(fd))
 }
 
+// seat gives s a place. Descriptors would do as places, but then each of many loops
+// would need as many as the process has descriptors.
+func (l *Loop) seat(s *Socket) {
+	if last := len(l.free) - 1; last >= 0 {
+		s.place, l.free = l.free[last], l.free[:last]
+		l.sockets[s.place] = s
+		return
+	}
+	s.place = uint32(len(l.sockets)) // descriptors are fewer
+	l.sockets = append(l.sockets, s)
+}
+
+// unseat frees the place of s. When all are free none are kept, for a burst was over.
+func (l *Loop) unseat(s *Socket) {
+	l.sockets[s.place] = nil
+	l.free = append(l.free, s.place)
+	if l.Len() == 0 {
+		l.sockets, l.free = nil, nil
+	}
+}
+
 // remove takes s out of its loop. From here on no callback of it runs: events
 // that were taken from epoll already find another serial number, or nobody.
 func (s *Socket) remove() {
 	s.Watch(0) // also where the descriptor lives on in another process or duplicate
-	s.loop.sockets[s.fd] = nil
-	s.loop.count--
+	s.loop.unseat(s)
 	s.loop, s.fd = nil, -1 // a use after this must not reach whoever has the number next
 }
 
