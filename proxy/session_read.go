@@ -1,0 +1,344 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+
+	"sidecar/session"
+)
+
+// errHeard is the end of what a peer sends: its close frame came.
+var errHeard = errors.New("close frame")
+
+// run is the reader's life.
+func (h *hop) run() {
+	for {
+		err := h.next()
+		if err != nil {
+			h.finish(err)
+			h.leave()
+			return
+		}
+	}
+}
+
+// keptMessage is up to which size the buffer of a message is kept for another.
+const keptMessage = 64 << 10
+
+var messages = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// next passes one message on.
+func (h *hop) next() error {
+	for !h.begun() {
+		if err := h.fill(); err != nil {
+			return err
+		}
+	}
+	buf := messages.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() <= keptMessage {
+			buf.Reset()
+			messages.Put(buf)
+		}
+	}()
+	kind, r, err := h.ws.NextReader()
+	if err == nil {
+		_, err = buf.ReadFrom(r)
+	}
+	if err != nil {
+		if h.over != nil {
+			return h.over
+		}
+		return err
+	}
+	h.taken++
+	m := session.Message{Binary: kind == websocket.BinaryMessage, Data: buf.Bytes()}
+	if !m.Binary && !utf8.Valid(m.Data) {
+		return errText
+	}
+	return h.pass(m)
+}
+
+// begun reports whether gorilla has, or is about to be given, some of a message.
+// It would wait for one deep in its own calls, on a stack that nobody needs while
+// nothing comes.
+func (h *hop) begun() bool {
+	return len(h.rest) > 0 || h.walk.messages > h.taken || h.walk.open
+}
+
+// pass gives a message to the owner, and waits for room behind it.
+func (h *hop) pass(m session.Message) error {
+	h.setBusy(true)
+	room, bad := h.owner.receive(m)
+	if bad != nil {
+		h.setBusy(false)
+		return bad
+	}
+	if !room {
+		h.wait()
+	}
+	h.setBusy(false)
+	return nil
+}
+
+// setBusy says that the peer is not read meanwhile, which is not its silence.
+func (h *hop) setBusy(yes bool) {
+	h.mu.Lock()
+	h.busy = yes
+	h.mu.Unlock()
+}
+
+// wait lasts until Room, which may have been called.
+func (h *hop) wait() {
+	h.mu.Lock()
+	if h.resumed {
+		h.resumed = false
+		h.mu.Unlock()
+		return
+	}
+	room := make(chan struct{})
+	h.room = room
+	h.mu.Unlock()
+	<-room
+	h.mu.Lock()
+	h.resumed = false
+	h.mu.Unlock()
+}
+
+// fill waits for bytes, judges them, and has data frames in rest. An error says
+// that nothing more comes.
+func (h *hop) fill() error {
+	h.release()
+	if h.over != nil {
+		return h.over
+	}
+	b, err := h.read()
+	if err == nil || len(b) > 0 {
+		err = errors.Join(h.judge(b, time.Now()), err)
+	}
+	h.over = err
+	if len(h.rest) > 0 {
+		return nil
+	}
+	return err
+}
+
+// smallRead is how much is read at once where a buffer is needed beforehand, as
+// with TLS.
+const smallRead = 1 << 10
+
+// read is the stream's, but that no large buffer waits with it.
+func (h *hop) read() ([]byte, error) {
+	if h.raw != nil {
+		return h.stream.read()
+	}
+	if h.chunk == nil {
+		b := make([]byte, smallRead)
+		h.chunk = &b
+	}
+	n, err := h.Conn.Read(*h.chunk)
+	return (*h.chunk)[:n], err
+}
+
+func (h *hop) release() {
+	if h.raw != nil {
+		h.stream.release()
+	}
+}
+
+// judge walks what was read, deals with control frames and leaves data frames in
+// rest.
+func (h *hop) judge(b []byte, now time.Time) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pulse.Seen(now)
+	h.doubt = 0
+	var data splice
+	defer func() { h.rest = data.run }()
+	for len(b) > 0 {
+		n, ev, frame, bad := h.walk.next(b, false, now, &h.terms.rules)
+		switch ev {
+		case walked:
+			data.add(b[:n])
+		case completed:
+			data.add(frame)
+		case control:
+			bad = h.control(frame, now)
+		}
+		if bad != nil {
+			return bad
+		}
+		if h.heard != nil {
+			return errHeard
+		}
+		b = b[n:]
+	}
+	h.clock(now)
+	return nil
+}
+
+// control deals with a whole control frame. The caller holds mu.
+func (h *hop) control(frame []byte, now time.Time) *fault {
+	var room [maxControl]byte
+	payload := appendPayload(room[:0], frame)
+	switch frame[0] & 0xf {
+	case opPing:
+		pong := string(payload) // only the latest is answered (RFC 6455 §5.5.3)
+		h.pong = &pong
+		h.stir()
+	case opPong:
+		if h.pinged != 0 && string(payload) == pingMark {
+			h.terms.observer.Answered(h.terms.side.String(), h.pinged.since(now))
+			h.pinged = 0
+		}
+	case opClose:
+		code, reason, ok := parseClose(payload)
+		switch {
+		case !ok:
+			return errCloseCode
+		case !utf8.ValidString(reason):
+			return errText
+		}
+		h.heard = &session.Close{Code: code, Reason: reason}
+	}
+	return nil
+}
+
+// clock starts and stops the time that a frame may take, as pair does. The caller
+// holds mu.
+func (h *hop) clock(now time.Time) {
+	switch {
+	case h.walk.idle():
+		h.frameBy = 0
+	case h.frameBy == 0 || h.walk.begun:
+		h.frameBy = instantOf(now.Add(h.terms.limits.WriteTimeout + time.Duration(h.walk.left/minRate)*time.Second))
+		h.arm(now)
+	}
+	h.walk.begun = false
+}
+
+// finish says how it ended: to the peer, if it can still be told, and to the owner.
+func (h *hop) finish(err error) {
+	h.mu.Lock()
+	now := time.Now()
+	h.frameBy, h.busy = 0, true // silence is no matter any more
+	var bad *fault
+	switch errors.As(err, &bad); {
+	case h.heard != nil:
+		if h.order == nil {
+			h.order = h.heard
+		}
+	case bad != nil:
+		h.fail(session.Close{Code: bad.code, Reason: bad.text}, violated(h.terms.side, bad), now)
+	default:
+		h.told, h.order = true, nil // nobody is left to tell
+	}
+	h.hurry(now.Add(closeGrace), now)
+	h.stir()
+	end := h.end()
+	h.mu.Unlock()
+	h.owner.ended(end)
+}
+
+// end is what the owner is told. The caller holds mu.
+func (h *hop) end() session.Close {
+	switch {
+	case h.verdict != nil:
+		return *h.verdict
+	case h.heard != nil:
+		return *h.heard
+	case h.terms.side == client:
+		return session.Close{Code: codeAbnormal}
+	}
+	return session.Close{Code: told(client, "backend_gone")}
+}
+
+// violated is what the owner is told when the peer broke the rules.
+func violated(s side, bad *fault) session.Close {
+	if s == client {
+		return session.Close{Code: bad.code, Reason: bad.text}
+	}
+	return session.Close{Code: told(client, "backend_violation")}
+}
+
+// leave lets the last frames arrive, and ends the connection: closing it with bytes
+// unread would reset it, and destroy what is on its way.
+func (h *hop) leave() {
+	h.mu.Lock()
+	for h.writing {
+		h.await()
+	}
+	// A server ends the connection first (RFC 6455 §7.1.1), after a proper close.
+	proper := h.heard != nil && h.terms.side == backend
+	h.mu.Unlock()
+	if !proper {
+		h.closeWrite()
+	}
+	if h.over == nil || !errors.Is(h.over, io.EOF) {
+		h.discard()
+	}
+	h.stream.Close()
+	h.mu.Lock()
+	h.dead = true
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+	h.mu.Unlock()
+	h.done()
+}
+
+// discard reads on until the peer ends, time is up, or it is too much.
+func (h *hop) discard() {
+	h.release()
+	for n := 0; n < maxDiscard; {
+		b, err := h.read()
+		h.release()
+		if n += len(b); err != nil {
+			return
+		}
+	}
+}
+
+// done says that one of the hop's goroutines has ended.
+func (h *hop) done() {
+	h.mu.Lock()
+	h.running--
+	last := h.running == 0
+	h.mu.Unlock()
+	if last {
+		h.live.remove(h.place)
+	}
+}
+
+// A port is what gorilla takes for its connection.
+type port struct{ *hop }
+
+var _ net.Conn = port{}
+
+// Read gives gorilla the data frames that passed the walker.
+func (p port) Read(b []byte) (int, error) {
+	h := p.hop
+	if len(h.rest) == 0 {
+		if err := h.fill(); err != nil {
+			return 0, err
+		}
+		if len(h.rest) == 0 {
+			return 0, nil // control frames only: bufio asks again
+		}
+	}
+	n := copy(b, h.rest)
+	h.rest = h.rest[n:]
+	return n, nil
+}
+
+func (p port) Close() error                     { return nil } // the hop sees to it
+func (p port) SetDeadline(time.Time) error      { return nil }
+func (p port) SetReadDeadline(time.Time) error  { return nil }
+func (p port) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,370 @@
+package proxy
+
+import (
+	"errors"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"sidecar/heartbeat"
+	"sidecar/session"
+)
+
+// frameRoom is the largest payload that goes in one frame. Pings and closes go
+// between frames.
+const frameRoom = 64 << 10
+
+// recordRoom is how much is written at once through TLS, which cannot go on after
+// a write that timed out: so much must be taken in one WriteTimeout.
+const recordRoom = 16 << 10
+
+// pingMark is what our pings say.
+const pingMark = "sidecar"
+
+var errHangingUp = errors.New("the connection is being closed")
+
+// stir has the hop write what is pending, if nobody is at it. The caller holds mu.
+func (h *hop) stir() {
+	if h.writing || h.dead || !h.owes() {
+		return
+	}
+	h.writing = true
+	h.running++
+	go h.speak()
+}
+
+func (h *hop) owes() bool {
+	return !h.told && (h.woken || h.ping || h.pong != nil || h.order != nil)
+}
+
+// wake says that the owner has something to write.
+func (h *hop) wake() {
+	h.mu.Lock()
+	h.woken = true
+	h.stir()
+	h.mu.Unlock()
+}
+
+// speak is the life of a writer of nobody's.
+func (h *hop) speak() {
+	h.yield()
+	h.done()
+}
+
+// acquire makes the caller the writer. It must yield.
+func (h *hop) acquire() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.writing {
+		h.await()
+	}
+	if h.told || h.order != nil {
+		return errHangingUp
+	}
+	h.writing = true
+	return nil
+}
+
+// await gives mu up until the writer has finished.
+func (h *hop) await() {
+	if h.turn == nil {
+		h.turn = make(chan struct{})
+	}
+	turn := h.turn
+	h.mu.Unlock()
+	<-turn
+	h.mu.Lock()
+}
+
+// yield ends a writer's part, once nothing is pending.
+func (h *hop) yield() {
+	for {
+		h.mu.Lock()
+		if !h.owes() {
+			h.writing = false
+			if h.turn != nil {
+				close(h.turn)
+				h.turn = nil
+			}
+			h.mu.Unlock()
+			return
+		}
+		pour := h.woken
+		h.woken = false
+		b := h.controls(!pour)
+		h.mu.Unlock()
+		err := h.send(b)
+		if err == nil && pour {
+			err = h.pour()
+		}
+		if err != nil {
+			h.lost(err)
+		}
+	}
+}
+
+func (h *hop) pour() error {
+	more, err := h.owner.pour()
+	if more {
+		h.mu.Lock()
+		h.woken = true
+		h.mu.Unlock()
+	}
+	return err
+}
+
+// controls takes the control frames that are due, a close only with last, behind
+// all else. The caller holds mu.
+func (h *hop) controls(last bool) (b []byte) {
+	masked := h.terms.side == backend
+	if h.told {
+		return nil
+	}
+	if h.pong != nil {
+		b = append(b, controlFrame(opPong, []byte(*h.pong), masked)...)
+		h.pong = nil
+	}
+	if h.ping {
+		h.ping = false
+		now := time.Now()
+		h.pinged = instantOf(now)
+		h.pulse.Sent(now)
+		h.arm(now)
+		b = append(b, controlFrame(opPing, []byte(pingMark), masked)...)
+	}
+	if last && h.order != nil {
+		b = append(b, closeFrame(h.order.Code, h.order.Reason, masked)...)
+		h.told = true
+	}
+	return b
+}
+
+// put writes one message, as the writer.
+func (h *hop) put(m session.Message) error {
+	kind := websocket.TextMessage
+	if m.Binary {
+		kind = websocket.BinaryMessage
+	}
+	if len(m.Data) <= frameRoom {
+		return h.ws.WriteMessage(kind, m.Data)
+	}
+	w, err := h.ws.NextWriter(kind)
+	if err != nil {
+		return err
+	}
+	for b := m.Data; len(b) > 0; {
+		n := min(len(b), frameRoom)
+		if _, err := w.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+		h.mu.Lock()
+		c := h.controls(false)
+		h.mu.Unlock()
+		if _, err := h.write(c); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// putAll writes messages in as few writes as it can, as the writer.
+func (h *hop) putAll(all []session.Message) error {
+	if len(all) > 1 {
+		h.cork, h.corked = chunks.Get().(*[]byte), 0
+		defer func() { chunks.Put(h.cork); h.cork = nil }()
+	}
+	for _, m := range all {
+		if err := h.put(m); err != nil {
+			return err
+		}
+	}
+	return h.flush()
+}
+
+func (h *hop) flush() error {
+	if h.cork == nil || h.corked == 0 {
+		return nil
+	}
+	n := h.corked
+	h.corked = 0
+	return h.send((*h.cork)[:n])
+}
+
+// write is send, or keeps b back while the hop is corked.
+func (h *hop) write(b []byte) (int, error) {
+	if h.cork == nil {
+		return len(b), h.send(b)
+	}
+	if h.corked+len(b) > len(*h.cork) {
+		if err := h.flush(); err != nil {
+			return 0, err
+		}
+	}
+	if len(b) >= len(*h.cork) {
+		return len(b), h.send(b)
+	}
+	h.corked += copy((*h.cork)[h.corked:], b)
+	return len(b), nil
+}
+
+// Write takes gorilla's frames. It writes nothing of its own accord: what it would
+// answer to never gets to it.
+func (p port) Write(b []byte) (int, error) {
+	if p.ws == nil && p.terms.side == backend {
+		return p.ceremony(b)
+	}
+	return p.write(b)
+}
+
+// send writes all of b, however long that takes as long as there is some progress
+// in each WriteTimeout.
+func (h *hop) send(b []byte) error {
+	secure := isTLS(h.Conn)
+	for len(b) > 0 {
+		piece := b
+		if secure {
+			piece = b[:min(len(b), recordRoom)]
+		}
+		h.grant(time.Now())
+		n, err := h.Conn.Write(piece)
+		b = b[n:]
+		switch {
+		case err == nil:
+		case !isLate(err):
+			return err
+		case secure || n == 0:
+			return errStalled
+		}
+	}
+	if secure { // it writes when it reads, too, and would find the deadline passed
+		h.Conn.SetWriteDeadline(time.Time{})
+		h.patient = 0
+	}
+	return nil
+}
+
+// grant gives a write at least WriteTimeout, and sets a deadline not for each: that
+// costs as much as a small write.
+func (h *hop) grant(now time.Time) {
+	stall := h.terms.limits.WriteTimeout
+	if h.patient < instantOf(now.Add(stall)) {
+		at := now.Add(stall + stall/2)
+		h.patient = instantOf(at)
+		h.Conn.SetWriteDeadline(at)
+	}
+}
+
+// lost says that nothing more can be written. What the peer sent before, perhaps a
+// close, may still be read.
+func (h *hop) lost(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	h.told, h.order = true, nil
+	if !errors.Is(err, errStalled) {
+		h.broken = true
+		h.hurry(now.Add(closeGrace), now)
+		return
+	}
+	if h.verdict == nil && h.heard == nil {
+		h.verdict = &session.Close{Code: codeAbnormal}
+		if h.terms.side == backend {
+			h.verdict.Code = told(client, "backend_stalled")
+		}
+	}
+	h.hurry(now, now)
+}
+
+// arm sets the timer to when something is due next. The caller holds mu.
+func (h *hop) arm(now time.Time) {
+	if h.dead {
+		return
+	}
+	at := h.by.time()
+	if h.by == 0 {
+		if !h.ping {
+			_, at = h.pulse.Next(h.terms.beat, now)
+		}
+		at = earlier(at, h.frameBy.time())
+		if second := h.doubt.time().Add(secondLook); h.doubt != 0 && !at.IsZero() && at.Before(second) {
+			at = second
+		}
+	}
+	next := instantOf(at)
+	if next == 0 || h.rings != 0 && h.rings <= next {
+		return // it rings before that, and sets itself anew
+	}
+	h.rings = next
+	if h.timer == nil {
+		h.timer = time.AfterFunc(at.Sub(now), h.tick)
+	} else {
+		h.timer.Reset(at.Sub(now))
+	}
+}
+
+// tick does what is due.
+func (h *hop) tick() {
+	h.mu.Lock()
+	now := time.Now()
+	h.rings = 0
+	over := h.by.reached(now)
+	switch {
+	case h.dead:
+	case over:
+		if h.verdict == nil && h.heard == nil && h.terms.side == backend && !h.busy && !h.broken {
+			h.verdict = &session.Close{Code: told(client, "backend_timeout")}
+		}
+	case h.by != 0:
+	case h.busy:
+		h.pulse.Seen(now)
+		if h.frameBy != 0 {
+			h.frameBy = instantOf(now.Add(h.terms.limits.WriteTimeout))
+		}
+	case h.frameBy.reached(now):
+		if h.sure(now) {
+			h.fail(session.Close{Code: codePolicy, Reason: "too slow"}, h.silent("stalled"), now)
+		}
+	default:
+		h.beat(now)
+	}
+	h.arm(now)
+	h.mu.Unlock()
+	if over {
+		h.cut()
+	}
+}
+
+// beat asks the heartbeat what is due. The caller holds mu.
+func (h *hop) beat(now time.Time) {
+	if h.ping {
+		return // it waits for a frame's end, and write_timeout judges
+	}
+	switch action, _ := h.pulse.Next(h.terms.beat, now); action {
+	case heartbeat.Probe:
+		h.ping = true
+		h.stir()
+	case heartbeat.Lost:
+		if h.sure(now) {
+			h.fail(session.Close{Code: codeGoingAway, Reason: "heartbeat timeout"}, h.silent("timeout"), now)
+		}
+	}
+}
+
+// sure reports whether the peer was found wanting before: what came meanwhile is
+// read first.
+func (h *hop) sure(now time.Time) bool {
+	if h.doubt == 0 || h.doubt.since(now) > 5*secondLook {
+		h.doubt = instantOf(now)
+		return false
+	}
+	return h.doubt.since(now) >= secondLook
+}
+
+// silent is what the owner is told of a peer that does not work.
+func (h *hop) silent(how string) session.Close {
+	if h.terms.side == client {
+		return session.Close{Code: codeAbnormal}
+	}
+	return session.Close{Code: told(client, "backend_"+how)}
+}
