@@ -15,6 +15,8 @@ type core interface {
 	Ack(last uint64) error
 	Attach(wake func()) (puller, error)
 	Resume(last uint64, wake func()) (puller, error)
+	Replace(wake func()) (puller, error)
+	Acknowledged() uint64
 	End(why Reason, c Close)
 	Ended() Reason
 	Received() uint64
@@ -39,6 +41,14 @@ func (s sound) Attach(wake func()) (puller, error) {
 
 func (s sound) Resume(last uint64, wake func()) (puller, error) {
 	r, err := s.Session.Resume(last, wake)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (s sound) Replace(wake func()) (puller, error) {
+	r, err := s.Session.Replace(wake)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (w *world) story() string {
 
 func TestModel(t *testing.T) {
 	seed := seed(t)
-	for i := range many(3000, 50_000) {
+	for i := range many(1500, 50_000) {
 		synctest.Test(t, func(t *testing.T) {
 			if w := drive(rand.New(rand.NewPCG(seed, uint64(i))), 120, fault{}); w.err != nil {
 				t.Fatalf("seed %d, schedule %d: %s", seed, i, w.story())

@@ -39,6 +39,11 @@ type account struct {
 	ages                  []time.Duration
 }
 
+func (a *account) equal(b *account) bool {
+	return a.rooms == b.rooms && a.pauses == b.pauses && a.passes == b.passes && a.opened == b.opened && a.skips == b.skips &&
+		slices.Equal(a.closes, b.closes) && slices.Equal(a.absences, b.absences) && slices.Equal(a.ended, b.ended) && slices.Equal(a.ages, b.ages)
+}
+
 // A seat is one carrier's place.
 type seat struct {
 	reader     puller
@@ -47,9 +52,14 @@ type seat struct {
 	wakes, got int // expected, and counted
 }
 
+// base is how many messages the client has acknowledged.
+func (m *model) base() uint64 {
+	return min(m.acked, uint64(len(m.delivered)))
+}
+
 // held is the messages that the client has not acknowledged.
 func (m *model) held() (size int64) {
-	for _, d := range m.delivered[min(int(m.acked), len(m.delivered)):] {
+	for _, d := range m.delivered[m.base():] {
 		size += int64(len(d.Data)) + 64
 	}
 	return size

@@ -28,9 +28,9 @@ type Reader struct {
 // not acknowledged. It fails with ErrBusy while there is another.
 //
 // wake is called when Take has something new to say, once until Take is called
-// again. It is called without locks, from any goroutine, and must not wait; being
-// late, it may find nothing, or a reader that was closed. It is not called for what
-// is there already: Take first.
+// again. It is called without locks, from any goroutine, maybe before Attach has
+// returned, and must not wait; being late, it may find nothing, or a reader that
+// was closed. It is not called for what is there already: Take first.
 func (s *Session) Attach(wake func()) (*Reader, error) {
 	s.mu.Lock()
 	switch {
@@ -49,13 +49,37 @@ func (s *Session) Attach(wake func()) (*Reader, error) {
 
 // Resume gives a carrier the session's reader, behind the message of the number
 // last, which it acknowledges with all before it. A carrier that is attached loses
-// its place: it may be dead without knowing. wake is as for Attach.
+// its place: it may be dead without knowing. It fails with ErrForgotten if the
+// client has acknowledged more than last: it must have lost what it knew. wake is
+// as for Attach.
 func (s *Session) Resume(last uint64, wake func()) (*Reader, error) {
 	s.mu.Lock()
 	if s.reason == 0 && last < s.log.base {
 		defer s.mu.Unlock()
 		return nil, fmt.Errorf("resuming behind message %d of %d: %w", last, s.log.base, ErrForgotten)
 	}
+	return s.replace(last, wake)
+}
+
+// Replace is Resume behind what is acknowledged, for a client that attaches a
+// second carrier while the first still works: its acknowledgements by the first
+// may overtake the number that it began the second with, so only the client can
+// compare Acknowledged with what it has.
+func (s *Session) Replace(wake func()) (*Reader, error) {
+	s.mu.Lock()
+	return s.replace(s.log.base, wake)
+}
+
+// Acknowledged is the number of the last of the backend's messages that the client
+// has acknowledged; the next is the first that it can have again.
+func (s *Session) Acknowledged() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.base
+}
+
+// replace is called under the lock, and frees it.
+func (s *Session) replace(last uint64, wake func()) (*Reader, error) {
 	a, err := s.ack(last)
 	if err == nil && s.reason != 0 { // it was the close that is acknowledged
 		err = ErrEnded

@@ -142,7 +142,7 @@ func (s *Session) end(why Reason, c *Close) aftermath {
 	s.reason = why
 	s.sessions.remove(s)
 	s.sessions.held.Add(-s.log.size)
-	s.log, s.close, s.reader, s.paused = log{base: s.log.last()}, nil, nil, false
+	s.log, s.close, s.reader, s.paused = log{base: s.log.base}, nil, nil, false
 	if s.timer != nil { // it would keep all this in memory
 		s.timer.Stop()
 		s.timer = nil
