@@ -70,6 +70,7 @@ type hop struct {
 	resumed bool           // Room was called
 	dead    bool           // the reader has ended
 	broken  bool           // writing failed
+	severed bool           // the connection is being cut, or was
 }
 
 // hopTerms are what the hops of a route have in common.
@@ -129,7 +130,7 @@ func (h *hop) start(o owner, live *Live, r relayed) {
 // cut ends the connection at once.
 func (h *hop) cut() {
 	h.mu.Lock()
-	h.told = true
+	h.told, h.severed = true, true
 	h.letGo()
 	h.mu.Unlock()
 	h.stream.Close()

@@ -278,7 +278,7 @@ func (h *hop) lost(err error) {
 
 // arm sets the timer to when something is due next. The caller holds mu.
 func (h *hop) arm(now time.Time) {
-	if h.dead {
+	if h.dead || h.severed {
 		return
 	}
 	at := h.by.time()
@@ -310,8 +310,9 @@ func (h *hop) tick() {
 	h.rings = 0
 	over := h.by.reached(now)
 	switch {
-	case h.dead:
+	case h.dead || h.severed:
 	case over:
+		h.severed = true
 		if h.verdict == nil && h.heard == nil && h.terms.side == backend && !h.busy && !h.broken {
 			h.verdict = &session.Close{Code: told(client, "backend_timeout")}
 		}

@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"sidecar/heartbeat"
+	"sidecar/session"
+)
+
+// echoBackend is a backend of two goroutines at most, which keeps as little as it
+// can of a connection: what it costs is taken off.
+func echoBackend(tb testing.TB) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go echo(c)
+		}
+	}()
+	return "ws://" + ln.Addr().String()
+}
+
+// echo answers a handshake, and then each frame of up to 125 bytes with its like.
+func echo(c net.Conn) {
+	defer c.Close()
+	b := make([]byte, 4096)
+	n := 0
+	for !strings.Contains(string(b[:n]), "\r\n\r\n") {
+		k, err := c.Read(b[n:])
+		if err != nil {
+			return
+		}
+		n += k
+	}
+	_, key, _ := strings.Cut(string(b[:n]), "ocket-Key: ")
+	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", acceptFor(key[:24]))
+	for n = 0; ; {
+		k, err := c.Read(b[n:])
+		if err != nil {
+			return
+		}
+		n += k
+		for n >= 6 && n >= 6+int(b[1]&0x7f) {
+			size := int(b[1] & 0x7f)
+			out := append([]byte{b[0], byte(size)}, b[6:6+size]...)
+			for i := range out[2:] {
+				out[2+i] ^= b[2+i%4]
+			}
+			copy(b, b[6+size:n])
+			n -= 6 + size
+			if _, err := c.Write(out); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// An emptyHall is a hall without the test server's connections: clients are
+// accepted on sockets of their own.
+func costHall(tb testing.TB) (*hall, string) {
+	b, err := NewBackend(Upstream{URL: echoBackend(tb)}, "/")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h := &hall{settings: session.Default(), seen: &witness{}, gone: make(chan session.Close, 10000), opened: make(chan *session.Session, 10000)}
+	h.dialer = &Dialer{Backend: b, Live: &h.live, Heartbeat: heartbeat.Default()}
+	h.carriers = &Carriers{Live: &h.live, Heartbeat: heartbeat.Default()}
+	h.front = httptest.NewServer(http.HandlerFunc(h.ServeHTTP))
+	return h, strings.TrimPrefix(h.front.URL, "http://")
+}
+
+// call makes a client's connection without keeping more of it than the socket.
+func call(tb testing.TB, addr string) net.Conn {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	fmt.Fprint(c, strings.Replace(handshakeRequest(""), "/chat?room=1", "/", 1))
+	var b [1024]byte
+	n := 0
+	for !strings.Contains(string(b[:n]), "\r\n\r\n") {
+		k, err := c.Read(b[n:])
+		if err != nil {
+			tb.Fatal(err)
+		}
+		n += k
+	}
+	return c
+}
+
+func memory() uint64 {
+	for range 3 {
+		runtime.GC()
+	}
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse + m.StackInuse
+}
+
+// BenchmarkIdleSession measures what is kept of sessions that have each passed a
+// message both ways, the client's socket and the backend's with them (but neither
+// peer).
+func BenchmarkIdleSession(b *testing.B) {
+	sessions := 2000
+	for b.Loop() {
+		peers := peersCost(b, sessions)
+		h, addr := costHall(b)
+		before := memory()
+		var all []net.Conn
+		for range sessions {
+			c := call(b, addr)
+			c.Write(rawFrame(0x80|opText, "hello", true))
+			var got [7]byte
+			if _, err := c.Read(got[:]); err != nil || string(got[2:]) != "hello" {
+				b.Fatalf("got %q, %v", got, err)
+			}
+			all = append(all, c)
+		}
+		time.Sleep(100 * time.Millisecond)
+		after := memory()
+		b.ReportMetric(float64(after-before)/float64(sessions)-peers, "B/session")
+		b.ReportMetric(peers, "B/peers")
+		b.ReportMetric(float64(runtime.NumGoroutine())/float64(sessions)-1, "goroutines/session")
+		for _, c := range all {
+			c.Close()
+		}
+		h.t = &testing.T{}
+		h.empty()
+		h.front.Close()
+	}
+}
+
+// peersCost is what the client's and the backend's ends of n sessions cost.
+func peersCost(b *testing.B, n int) float64 {
+	before := memory()
+	url := strings.TrimPrefix(echoBackend(b), "ws://")
+	var all []net.Conn
+	for range n {
+		all = append(all, call(b, url), nil)
+		all[len(all)-1] = all[len(all)-2]
+	}
+	time.Sleep(100 * time.Millisecond)
+	after := memory()
+	for _, c := range all {
+		c.Close()
+	}
+	return float64(after-before) / float64(n)
+}
