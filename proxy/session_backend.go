@@ -34,7 +34,9 @@ var _ session.Backend = (*Link)(nil)
 // from now on in Dialer.Live until its connection has ended and DeliverClose was
 // called.
 func (l *Link) Start(s *session.Session) {
+	l.hop.mu.Lock()
 	l.session = s
+	l.hop.mu.Unlock()
 	l.Header = nil
 	if early := l.early; early != nil {
 		l.early = nil
@@ -72,8 +74,11 @@ func (l *Link) Write(m session.Message) error {
 // ended waits closeGrace, a second, since nobody hears the answer. Then the
 // connection is cut.
 func (l *Link) Close(c session.Close) {
+	l.hop.mu.Lock()
+	s := l.session
+	l.hop.mu.Unlock()
 	patience := closeGrace
-	if l.session != nil && l.session.Ended() == 0 {
+	if s != nil && s.Ended() == 0 {
 		patience = l.hop.terms.limits.WriteTimeout
 	}
 	l.hop.hangUp(c, patience)

@@ -76,8 +76,11 @@ func (c *Carrier) Start(codec Codec) {
 	c.hop.start(c, c.hop.live, c)
 }
 
+// Drop ends a connection that is not to be started.
+func (c *Carrier) Drop() { c.hop.stream.Close() }
+
 // Wake says that Codec.Next has something to say. It does not wait, and calls
-// nothing: it may be a session.Reader's wake.
+// nothing: it may be a session.Reader's wake, also before Start.
 func (c *Carrier) Wake() { c.hop.wake() }
 
 // Close begins to close the connection, behind what Next has to say, and gives the
@@ -102,8 +105,8 @@ func (c *Carrier) pour() (more bool, err error) {
 	room := batches.Get().(*[]session.Message)
 	all, end := c.codec.Next(*room)
 	defer func() {
-		if cap(all) <= keptBatch {
-			clear(all)
+		clear(all)
+		if n := cap(all); n > cap(*room) && n <= keptBatch {
 			*room = all[:0]
 		}
 		batches.Put(room)

@@ -70,8 +70,7 @@ func echo(c net.Conn) {
 	}
 }
 
-// An emptyHall is a hall without the test server's connections: clients are
-// accepted on sockets of their own.
+// costHall is a hall whose backend echoes.
 func costHall(tb testing.TB) (*hall, string) {
 	b, err := NewBackend(Upstream{URL: echoBackend(tb)}, "/")
 	if err != nil {
@@ -103,14 +102,14 @@ func call(tb testing.TB, addr string) net.Conn {
 	return c
 }
 
-func memory() uint64 {
+func memory() (heap, stacks float64) {
 	for range 3 {
 		runtime.GC()
 	}
 	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return m.HeapInuse + m.StackInuse
+	return float64(m.HeapInuse), float64(m.StackInuse)
 }
 
 // BenchmarkIdleSession measures what is kept of sessions that have each passed a
@@ -119,9 +118,9 @@ func memory() uint64 {
 func BenchmarkIdleSession(b *testing.B) {
 	sessions := 2000
 	for b.Loop() {
-		peers := peersCost(b, sessions)
+		peerHeap, peerStacks := peersCost(b, sessions)
 		h, addr := costHall(b)
-		before := memory()
+		heap, stacks := memory()
 		var all []net.Conn
 		for range sessions {
 			c := call(b, addr)
@@ -133,9 +132,11 @@ func BenchmarkIdleSession(b *testing.B) {
 			all = append(all, c)
 		}
 		time.Sleep(100 * time.Millisecond)
-		after := memory()
-		b.ReportMetric(float64(after-before)/float64(sessions)-peers, "B/session")
-		b.ReportMetric(peers, "B/peers")
+		heapThen, stacksThen := memory()
+		heap, stacks = (heapThen-heap)/float64(sessions)-peerHeap, (stacksThen-stacks)/float64(sessions)-peerStacks
+		b.ReportMetric(heap+stacks, "B/session")
+		b.ReportMetric(heap, "B/heap")
+		b.ReportMetric(stacks, "B/stacks")
 		b.ReportMetric(float64(runtime.NumGoroutine())/float64(sessions)-1, "goroutines/session")
 		for _, c := range all {
 			c.Close()
@@ -147,18 +148,41 @@ func BenchmarkIdleSession(b *testing.B) {
 }
 
 // peersCost is what the client's and the backend's ends of n sessions cost.
-func peersCost(b *testing.B, n int) float64 {
-	before := memory()
+func peersCost(b *testing.B, n int) (heap, stacks float64) {
+	heap, stacks = memory()
 	url := strings.TrimPrefix(echoBackend(b), "ws://")
 	var all []net.Conn
 	for range n {
-		all = append(all, call(b, url), nil)
-		all[len(all)-1] = all[len(all)-2]
+		all = append(all, call(b, url))
 	}
 	time.Sleep(100 * time.Millisecond)
-	after := memory()
+	heapThen, stacksThen := memory()
 	for _, c := range all {
 		c.Close()
 	}
-	return float64(after-before) / float64(n)
+	return (heapThen - heap) / float64(n), (stacksThen - stacks) / float64(n)
+}
+
+// BenchmarkSessionEcho is a message up and its echo down: both ways through a
+// session, with two peers that cost little.
+func BenchmarkSessionEcho(b *testing.B) {
+	h, addr := costHall(b)
+	c := call(b, addr)
+	f := rawFrame(0x80|opText, strings.Repeat("x", 64), true)
+	var got [66]byte
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Write(f)
+		for n := 0; n < len(got); {
+			k, err := c.Read(got[n:])
+			if err != nil {
+				b.Fatal(err)
+			}
+			n += k
+		}
+	}
+	c.Close()
+	h.t = &testing.T{}
+	h.empty()
+	h.front.Close()
 }

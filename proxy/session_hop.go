@@ -110,16 +110,17 @@ func (h *hop) init(c net.Conn, t *hopTerms) {
 	h.terms = t
 }
 
-// start begins to read.
+// start begins to read, and to write what is due.
 func (h *hop) start(o owner, live *Live, r relayed) {
-	h.owner, h.live, h.running = o, live, 1
 	h.Conn.SetDeadline(time.Time{})
 	place, draining, code, reason := live.add(r)
-	h.place = place
 	now := time.Now()
 	h.mu.Lock()
+	h.owner, h.live, h.place = o, live, place
+	h.running++
 	h.pulse = h.terms.beat.Start(now, rand.Float64())
 	h.arm(now)
+	h.stir()
 	h.mu.Unlock()
 	if draining {
 		r.shutdown(code, reason)

@@ -173,8 +173,8 @@ func (h *hall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l.Start(s)
-	h.opened <- s
 	h.carry(w, r, header, s, func(wake func()) (*session.Reader, error) { return s.Attach(wake) })
+	h.opened <- s
 }
 
 func (h *hall) resume(w http.ResponseWriter, r *http.Request, id string) {
@@ -195,7 +195,8 @@ func (h *hall) carry(w http.ResponseWriter, r *http.Request, header http.Header,
 	}
 	p := plain{s: s, carrier: c, gone: h.gone}
 	if p.r, err = attach(c.Wake); err != nil {
-		h.t.Error(err)
+		c.Drop()
+		return
 	}
 	if r.URL.Path == "/numbered" {
 		c.Start(&numbered{plain: p})

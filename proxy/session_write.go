@@ -34,7 +34,7 @@ func (h *hop) stir() {
 }
 
 func (h *hop) owes() bool {
-	return !h.told && (h.woken || h.ping || h.pong != nil || h.order != nil)
+	return !h.told && h.owner != nil && (h.woken || h.ping || h.pong != nil || h.order != nil)
 }
 
 // wake says that the owner has something to write.
