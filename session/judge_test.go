@@ -134,9 +134,10 @@ func (j *judge) Ack(last uint64) error {
 
 func (j *judge) Attach(wake func()) (puller, error) {
 	return j.sit(wake, func(wake func()) (puller, error) {
-		busy := j.seat != nil // only changes to nil beside
 		r, err := j.core.Attach(wake)
-		if err == nil && busy && j.seat != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if err == nil && j.seat != nil {
 			j.wrong("there are two readers")
 		}
 		return r, err

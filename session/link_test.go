@@ -50,7 +50,7 @@ func (t *trial) newPipe(l *link, rng *rand.Rand, healthy bool) *pipe {
 	p := &pipe{
 		trial: t, link: l, in: make(chan frame, 500), out: make(chan frame),
 		left: make(chan struct{}), gone: make(chan struct{}),
-		dies: -1, mute: -1, delay: []int{0, 10, 300, 4000}[rng.IntN(4)],
+		dies: -1, mute: -1, delay: []int{0, 10, 300, 2000}[rng.IntN(4)],
 	}
 	if !healthy {
 		switch rng.IntN(4) {

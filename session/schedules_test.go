@@ -38,7 +38,7 @@ func try(tt *testing.T, seed, n uint64, protocol speaks, f fault) (o outcome) {
 		t := &trial{ctx: ctx, fault: f, rng: rand.New(rand.NewPCG(seed, n))}
 		stop := make(chan struct{})
 		t.wg.Add(1)
-		go t.watch(stop)
+		go t.watch(stop, cancel)
 		t.run(protocol)
 		close(stop)
 		cancel()
@@ -64,7 +64,7 @@ func (t *trial) run(protocol speaks) {
 	go func() { clients.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(6 * time.Hour):
+	case <-time.After(3 * time.Hour):
 		t.wrong("the clients hang")
 	}
 	for range 100 { // what a link still carries counts as hearing of a client

@@ -194,8 +194,9 @@ func (t *trial) open(p plan, name string) (*judge, *server) {
 	return j, b
 }
 
-// watch inspects every second, at a time when all others wait.
-func (t *trial) watch(stop <-chan struct{}) {
+// watch inspects every second, at a time when all others wait. Once something is
+// wrong the trial is over.
+func (t *trial) watch(stop <-chan struct{}, cancel func()) {
 	defer t.wg.Done()
 	time.Sleep(500 * time.Nanosecond)
 	timer := time.NewTicker(time.Second)
@@ -205,7 +206,9 @@ func (t *trial) watch(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-timer.C:
-			t.inspect()
+			if t.inspect(); t.failed() != nil {
+				cancel()
+			}
 		}
 	}
 }
