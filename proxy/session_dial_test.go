@@ -228,3 +228,47 @@ func TestHopByTheClock(t *testing.T) {
 var beatingPolicy = heartbeat.Policy{Interval: 20 * time.Second, Timeout: 10 * time.Second}
 
 func pipe() (near, far net.Conn) { return net.Pipe() }
+
+// While the session has no room the backend is not read: that is no silence of its.
+func TestPausedBackendIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := pipe()
+		l := &Link{live: &Live{}}
+		l.hop.init(near, newTerms(backend, beatingPolicy, Limits{}, nil))
+		if err := l.hop.adopt(); err != nil {
+			t.Fatal(err)
+		}
+		all, set := session.Sessions{}, session.Default()
+		set.Window = 4096
+		s, err := all.Open(session.Opening{Settings: &set, Backend: l})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Attach(func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Start(s)
+		payload := strings.Repeat("x", 4096)
+		go func() {
+			far.Write(rawFrame(0x80|opText, payload, false))
+			far.Write(rawFrame(0x80|opText, "next", false))
+			io.Copy(io.Discard, far)
+		}()
+		time.Sleep(10 * time.Minute)
+		b, err := r.Take(nil, 1<<20)
+		if err != nil || len(b.Messages) != 1 || b.Close != nil {
+			t.Fatalf("after ten minutes: %d messages, %v, %v; want the one that filled the window", len(b.Messages), b.Close, err)
+		}
+		s.Ack(b.Last())
+		synctest.Wait()
+		if b, err = r.Take(nil, 1<<20); err != nil || len(b.Messages) != 1 || string(b.Messages[0].Data) != "next" {
+			t.Errorf("then %d messages, %v; want the next", len(b.Messages), err)
+		}
+		s.End(session.Left, session.Close{Code: codeGoingAway})
+		time.Sleep(2 * closeGrace)
+		if n := l.live.Len(); n != 0 {
+			t.Errorf("%d connections are left", n)
+		}
+	})
+}
