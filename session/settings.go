@@ -1,5 +1,3 @@
-// Package session is the ordered, bounded, resumable core that the fallback
-// protocols share: one client to one backend connection, on whatever carriers.
 package session
 
 import (
