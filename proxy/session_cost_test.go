@@ -70,9 +70,9 @@ func echo(c net.Conn) {
 	}
 }
 
-// costHall is a hall whose backend echoes.
-func costHall(tb testing.TB) (*hall, string) {
-	b, err := NewBackend(Upstream{URL: echoBackend(tb)}, "/")
+// costHall is a hall with default settings, which fails no test.
+func costHall(tb testing.TB, backend string) (*hall, string) {
+	b, err := NewBackend(Upstream{URL: backend}, "/")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func BenchmarkIdleSession(b *testing.B) {
 	sessions := 2000
 	for b.Loop() {
 		peerHeap, peerStacks := peersCost(b, sessions)
-		h, addr := costHall(b)
+		h, addr := costHall(b, echoBackend(b))
 		heap, stacks := memory()
 		var all []net.Conn
 		for range sessions {
@@ -166,7 +166,7 @@ func peersCost(b *testing.B, n int) (heap, stacks float64) {
 // BenchmarkSessionEcho is a message up and its echo down: both ways through a
 // session, with two peers that cost little.
 func BenchmarkSessionEcho(b *testing.B) {
-	h, addr := costHall(b)
+	h, addr := costHall(b, echoBackend(b))
 	c := call(b, addr)
 	f := rawFrame(0x80|opText, strings.Repeat("x", 64), true)
 	var got [66]byte
@@ -185,4 +185,70 @@ func BenchmarkSessionEcho(b *testing.B) {
 	h.t = &testing.T{}
 	h.empty()
 	h.front.Close()
+}
+
+// BenchmarkSessionUp and BenchmarkSessionDown are messages of 64 bytes one way, as
+// fast as they go, so that reads and writes are shared.
+func BenchmarkSessionUp(b *testing.B) {
+	front, back, end := bothEnds(b)
+	defer end()
+	torrentOf(b, front, rawFrame(0x80|opText, strings.Repeat("x", 64), true), back, 2+4+64)
+}
+
+func BenchmarkSessionDown(b *testing.B) {
+	front, back, end := bothEnds(b)
+	defer end()
+	torrentOf(b, back, rawFrame(0x80|opText, strings.Repeat("x", 64), false), front, 2+64)
+}
+
+// bothEnds is one session's two peers.
+func bothEnds(b *testing.B) (front, back net.Conn, end func()) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		var head [4096]byte
+		n, _ := c.Read(head[:])
+		_, key, _ := strings.Cut(string(head[:n]), "ocket-Key: ")
+		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", acceptFor(key[:24]))
+		accepted <- c
+	}()
+	h, addr := costHall(b, "ws://"+ln.Addr().String())
+	front = call(b, addr)
+	back = <-accepted
+	return front, back, func() {
+		front.Close()
+		back.Close()
+		ln.Close()
+		h.t = &testing.T{}
+		h.empty()
+		h.front.Close()
+	}
+}
+
+// torrentOf sends b.N frames, many in a write, and waits until as many have come.
+func torrentOf(b *testing.B, from net.Conn, frame []byte, to net.Conn, size int) {
+	const batch = 32
+	run := []byte(strings.Repeat(string(frame), batch))
+	b.ReportAllocs()
+	b.ResetTimer()
+	go func() {
+		for n := b.N; n > 0; n -= batch {
+			from.Write(run[:min(n, batch)*len(frame)])
+		}
+	}()
+	got := make([]byte, 64<<10)
+	for n := 0; n < b.N*size; {
+		k, err := to.Read(got)
+		if err != nil {
+			b.Fatal(err)
+		}
+		n += k
+	}
 }
