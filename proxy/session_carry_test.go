@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"fmt"
 	"strings"
 	"testing"
@@ -73,4 +74,27 @@ func TestNumberedClientResumes(t *testing.T) {
 	front.wantClose(4001)
 	back.wantClose(4001)
 	back.wantEnd()
+}
+
+func TestSessionOfASecureBackend(t *testing.T) {
+	d := &stageDoor{t: t, ln: listen(t), secure: true}
+	h := newHall(t, d.url(), func(h *hall) { h.dialer.Backend.tls = &tls.Config{InsecureSkipVerify: true} })
+	accepted := make(chan *peer, 1)
+	go func() { accepted <- d.accept() }()
+	front := h.client("/")
+	back := <-accepted
+	large := strings.Repeat("x", 3*frameRoom+5)
+	for _, s := range []string{"hello", large, ""} {
+		front.send(front.frame(0x80|opBinary, s))
+		if got := back.message(); got != s {
+			t.Errorf("a message of %d bytes came as %d", len(s), len(got))
+		}
+		back.send(back.frame(0x80|opText, s))
+		if got := front.message(); got != s {
+			t.Errorf("a message of %d bytes came as %d", len(s), len(got))
+		}
+	}
+	back.send(back.frame(0x80|opClose, "\x0f\xa1bye"))
+	front.wantClose(4001)
+	back.wantClose(4001)
 }

@@ -22,7 +22,7 @@ import (
 // what it was asked.
 func dialOnce(t *testing.T, a Ask, limits Limits, answer func(key string) string) (asked *http.Request, l *Link, err error) {
 	t.Helper()
-	d := &stageDoor{t, listen(t)}
+	d := &stageDoor{t: t, ln: listen(t)}
 	got := make(chan *http.Request, 1)
 	go func() {
 		c, err := d.ln.Accept()
@@ -137,7 +137,7 @@ func TestDialFails(t *testing.T) {
 }
 
 func TestDialEndsWithItsContext(t *testing.T) {
-	d := &stageDoor{t, listen(t)}
+	d := &stageDoor{t: t, ln: listen(t)}
 	b, err := NewBackend(Upstream{URL: d.url()}, "/")
 	if err != nil {
 		t.Fatal(err)

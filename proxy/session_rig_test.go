@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -221,6 +222,8 @@ func (h *hall) client(path string) *peer {
 type stageDoor struct {
 	t  *testing.T
 	ln net.Listener
+	// secure: it speaks TLS.
+	secure bool
 }
 
 func (d *stageDoor) url() string { return "ws://" + d.ln.Addr().String() }
@@ -233,6 +236,9 @@ func (d *stageDoor) accept() *peer {
 		d.t.Fatal(err)
 	}
 	p := newPeer(d.t, c, false)
+	if d.secure {
+		p.secure(tls.Server(p.conn.TCPConn, &tls.Config{Certificates: []tls.Certificate{testCertificate()}}))
+	}
 	r, err := http.ReadRequest(p.r)
 	if err != nil {
 		d.t.Fatal(err)
@@ -244,7 +250,7 @@ func (d *stageDoor) accept() *peer {
 // open makes one session, and returns both its ends.
 func open(t *testing.T, path string, change func(*hall)) (h *hall, front, back *peer) {
 	t.Helper()
-	d := &stageDoor{t, listen(t)}
+	d := &stageDoor{t: t, ln: listen(t)}
 	h = newHall(t, d.url(), change)
 	accepted := make(chan *peer, 1)
 	go func() { accepted <- d.accept() }()
