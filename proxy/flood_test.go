@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -24,6 +25,7 @@ func TestTorrentOfFrames(t *testing.T) {
 		{"TCP", "tcp", "tcp", 18_000_000, func(*torrent) {}},
 		{"unix", "unix", "unix", 4_000_000, func(*torrent) {}},
 		{"PROXY protocol to unix", "tcp", "unix", 2_000_000, behindLoadBalancer},
+		{"TLS to TCP", "tcp", "tcp", 6_000_000, securely},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newTorrent(chance(t), 40_000)
@@ -51,6 +53,27 @@ func behindLoadBalancer(f *torrent) {
 			_, err = io.WriteString(c, "PROXY TCP4 203.0.113.7 127.0.0.1 5000 80\r\n")
 		}
 		return c, err
+	}
+}
+
+// securely has clients come by TLS.
+func securely(f *torrent) {
+	f.front = func(ln net.Listener) net.Listener {
+		return tls.NewListener(Detachable(ln), &tls.Config{Certificates: []tls.Certificate{testCertificate()}})
+	}
+	f.dial = func(a net.Addr) (net.Conn, error) {
+		c, err := plainDial(a)
+		if err != nil {
+			return nil, err
+		}
+		socket := c.(*net.TCPConn)
+		return &link{TCPConn: socket, tls: tls.Client(socket, &tls.Config{InsecureSkipVerify: true})}, nil
+	}
+	f.reset = func(c net.Conn) {
+		if l, ok := c.(*link); ok {
+			c = l.TCPConn
+		}
+		plainReset(c)
 	}
 }
 
