@@ -242,6 +242,17 @@ func TestFailedWrite(t *testing.T) {
 	s.Ack(2)
 }
 
+// Open evicts the one that was away for longest, if it is still away by then.
+func TestEvictedUnlessItCameBack(t *testing.T) {
+	var all Sessions
+	s, _ := open(t, &all, Default())
+	s.Attach(nothing)
+	if s.evict(); s.Ended() != 0 {
+		t.Errorf("one that is there ended %v", s.Ended())
+	}
+	s.End(Left, bye)
+}
+
 // Ids that clients choose are each identity's own, and can be used again.
 func TestChosenIDs(t *testing.T) {
 	var all Sessions

@@ -24,10 +24,14 @@ func seed(t *testing.T) uint64 {
 	return seed
 }
 
+// long reports whether this is the long run (./test/run --long), which is without
+// the race detector.
+func long() bool { return os.Getenv("E2E_LONG") != "" && !raceDetector }
+
 // many is how many schedules to run: some in every run, many in the long one.
-func many(some, long int) int {
-	if os.Getenv("E2E_LONG") != "" {
-		return long
+func many(some, many int) int {
+	if long() {
+		return many
 	}
 	return some
 }
