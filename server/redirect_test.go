@@ -97,6 +97,7 @@ func FuzzRedirect(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"good.example", "/a?b"}, {"good.example:80", "//evil.example/"}, {"evil.example", "/"}, {"good.example@evil.example", "/"},
 		{"good.example:@evil.example", "/"}, {"[::1]:80", "/"}, {"good.example.", "/\\evil.example"}, {"good.example\r\nX: y", "/\r\nX: y"}, {"good.example", "/%0d%0aX: y"},
+		{"evil:80:x.wild.example", "/"}, {"[evil:80:x.wild.example]:80", "/"},
 	} {
 		f.Add(seed[0], seed[1])
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"sidecar/access"
@@ -70,23 +71,37 @@ func (s *Server) serve(l net.Listener) error {
 // overHTTP2 tells real HTTP/2 from HTTP/1.1 with its preface as a request.
 func overHTTP2(r *http.Request) bool { return r.TLS != nil && r.TLS.NegotiatedProtocol == "h2" }
 
+// What HTTP/1.1 lets be in a method beside letters and digits (RFC 9110 §5.6.2), and
+// in a host (RFC 3986 §3.2.2, with a port). net/http asks that over HTTP/1.1 only.
+const (
+	methodMarks = "!#$%&'*+-.^_`|~"
+	hostMarks   = "!$%&'()*+,-.:;=[]_~"
+)
+
 // checkStream refuses what HTTP/2 lets through, and HTTP/1.1 towards the backend
-// has no place for: a blank in the path would end it there.
+// has no place for: a blank in the path would end it there, a method that is no
+// token would be taken for a fault of the backend, and in the place of a host that
+// is none the backend would get an empty one, or its own.
 func checkStream(r *http.Request) *access.Refusal {
 	bad := func(text string) *access.Refusal {
 		return &access.Refusal{Status: http.StatusBadRequest, Reason: "target", Text: text}
 	}
-	for _, c := range []byte(r.RequestURI) {
-		if c <= ' ' || c == 0x7f {
-			return bad("the request target has a blank or a control character")
-		}
-	}
-	for _, c := range []byte(r.Method) {
-		if c <= ' ' || c >= 0x7f || c == '/' {
-			return bad("the method is no token")
-		}
+	switch {
+	case strings.ContainsFunc(r.RequestURI, func(c rune) bool { return c <= ' ' || c == 0x7f }):
+		return bad("the request target has a blank or a control character")
+	case !consistsOf(r.Method, methodMarks):
+		return bad("the method is no token")
+	case !consistsOf(r.Host, hostMarks):
+		return bad("the authority is no host")
 	}
 	return nil
+}
+
+// consistsOf reports whether s is of ASCII letters, digits and marks, and not empty.
+func consistsOf(s, marks string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
+		return (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && !strings.ContainsRune(marks, c)
+	})
 }
 
 // takeStream takes a token for the backend's socket of a request over HTTP/2: the

@@ -133,6 +133,18 @@ func TestRequestsOverHTTP2(t *testing.T) {
 		{"absolute", get2("http://169.254.169.254/"), "400", "the request target must be a path", 0},
 		{"asterisk", []string{":method", "OPTIONS", ":scheme", "https", ":authority", "a", ":path", "*"}, "400", "the request target must be a path", 0},
 		{"blank in the method", []string{":method", "GET /x", ":scheme", "https", ":authority", "a", ":path", "/"}, "400", "the method is no token", 0},
+		{"a method that is no token", []string{":method", "GET:", ":scheme", "https", ":authority", "a", ":path", "/"}, "400", "the method is no token", 0},
+		{"a method of a token's bytes", []string{":method", "x!#$%&'*+-.^_`|~9", ":scheme", "https", ":authority", "a", ":path", "/"}, "200", "x!#$%&'*+-.^_`|~9 /", 0},
+		{"a letter beyond ASCII in the method", []string{":method", "GÉT", ":scheme", "https", ":authority", "a", ":path", "/"}, "400", "the method is no token", 0},
+		{"no authority", []string{":method", "GET", ":scheme", "https", ":path", "/"}, "400", "the authority is no host", 0},
+		{"no authority but a host", []string{":method", "GET", ":scheme", "https", ":path", "/", "host", "a"}, "200", "GET /", 0},
+		{"no authority and a faulty host", []string{":method", "GET", ":scheme", "https", ":path", "/", "host", "a/b"}, "400", "the authority is no host", 0},
+		{"an authority with a port", []string{":method", "GET", ":scheme", "https", ":authority", "[::1]:443", ":path", "/"}, "200", "GET /", 0},
+		{"a blank in the authority", []string{":method", "GET", ":scheme", "https", ":authority", "a b", ":path", "/"}, "400", "the authority is no host", 0},
+		{"a slash in the authority", []string{":method", "GET", ":scheme", "https", ":authority", "a/b", ":path", "/"}, "400", "the authority is no host", 0},
+		{"a quote in the authority", []string{":method", "GET", ":scheme", "https", ":authority", `a"b`, ":path", "/"}, "400", "the authority is no host", 0},
+		{"a letter beyond ASCII in the authority", []string{":method", "GET", ":scheme", "https", ":authority", "ü.example", ":path", "/"}, "400", "the authority is no host", 0},
+		{"a user in the authority", []string{":method", "GET", ":scheme", "https", ":authority", "u@a", ":path", "/"}, "", "", http2.ErrCodeProtocol},
 		{"CONNECT", []string{":method", "CONNECT", ":authority", "a:80"}, "405", "CONNECT is not served here", 0},
 		{"another scheme", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/"}, "200", "GET /", 0},
 		{"the preface's method", []string{":method", "PRI", ":scheme", "https", ":authority", "a", ":path", "*"}, "400", "the request target must be a path", 0},
@@ -152,6 +164,9 @@ func TestRequestsOverHTTP2(t *testing.T) {
 	}
 	if f.away {
 		t.Error("the connection was ended")
+	}
+	if strings.Contains(s.log.String(), "backend cannot be reached") {
+		t.Error("the backend was blamed")
 	}
 }
 
