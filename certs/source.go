@@ -162,16 +162,17 @@ func (c *Source) look() {
 		c.stale.Store(false)
 	case now != c.seen: // perhaps not written to its end
 	case now == c.told:
-	default:
-		c.renew(old, text, err)
+	case !c.renew(old, text, err):
 		c.told = now
 	}
 	c.seen = now
 	c.tellValidity()
 }
 
-// renew puts what was read in force, or says why it cannot be.
-func (c *Source) renew(old *pair, text content, err error) {
+// renew puts what was read in force, or says why it cannot be and returns false. What
+// was put in force a slow reload may replace by what it had read earlier: then it is
+// to be renewed again.
+func (c *Source) renew(old *pair, text content, err error) bool {
 	var p *pair
 	if err == nil {
 		p, err = parse(old.files, text)
@@ -179,9 +180,10 @@ func (c *Source) renew(old *pair, text content, err error) {
 	if err != nil {
 		c.stale.Store(true)
 		c.log.Error("the new certificate cannot be used; the old one goes on", "err", err, "expires", old.leaf.NotAfter)
-		return
+		return false
 	}
 	c.replace(old, p)
+	return true
 }
 
 // validity is what time makes of a certificate.

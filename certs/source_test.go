@@ -266,6 +266,25 @@ func TestPrepareChangesNothingUntilUsed(t *testing.T) {
 	})
 }
 
+// What a slow reload read may be older than what is in the files by the time it is
+// put in force.
+func TestASlowReloadDoesNotBringAnOldPairBackForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, 90*day, "old.example")
+		use, err := r.Prepare(filesSettings(r.files))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.files.Write(t, r.ca, 90*day, "new.example")
+		pass(20*time.Second + time.Millisecond)
+		r.wantName("while it is being reloaded", "new.example")
+		use()
+		pass(20 * time.Second)
+		r.wantName("reloaded", "new.example")
+		r.Close()
+	})
+}
+
 // Each thing that time makes of a certificate is said once.
 func TestExpiryIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
