@@ -93,7 +93,7 @@ func load(f files) (*pair, error) {
 }
 
 // parse makes a pair of what the files f held. It refuses more than crypto/tls
-// does, which overlooks a chain's last certificate that is half written.
+// does, which overlooks a certificate of the chain that is not whole.
 func parse(f files, c content) (*pair, error) {
 	if err := errors.Join(checkCert(f.cert, c.cert), checkKey(f.key, c.key)); err != nil {
 		return nil, err
@@ -113,7 +113,8 @@ func checkCert(name string, text []byte) error {
 		return fmt.Errorf("tls.cert: %q %w; it must hold PEM blocks CERTIFICATE, the server's own first", name, fmt.Errorf(what, a...))
 	}
 	n := 0
-	for block := range blocks(&text) {
+	all, whole := blocks(text)
+	for _, block := range all {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
@@ -123,8 +124,8 @@ func checkCert(name string, text []byte) error {
 		}
 	}
 	switch {
-	case torn(text):
-		return fault("ends within a PEM block, as if it were not written to its end")
+	case !whole:
+		return fault(notWhole)
 	case n == 0:
 		return fault("holds no certificate")
 	}
@@ -136,36 +137,36 @@ func checkKey(name string, text []byte) error {
 		return fmt.Errorf("tls.key: %q %s; it must hold a PEM block PRIVATE KEY, not encrypted", name, what)
 	}
 	found := false
-	for block := range blocks(&text) {
+	all, whole := blocks(text)
+	for _, block := range all {
 		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
 			return fault("holds an encrypted key")
 		}
 		found = found || block.Type == "PRIVATE KEY" || strings.HasSuffix(block.Type, " PRIVATE KEY")
 	}
 	switch {
-	case torn(text):
-		return fault("ends within a PEM block, as if it were not written to its end")
+	case !whole:
+		return fault(notWhole)
 	case !found:
 		return fault("holds no key")
 	}
 	return nil
 }
 
-// blocks yields the PEM blocks of text, and leaves in it what is behind them.
-func blocks(text *[]byte) func(func(*pem.Block) bool) {
-	return func(yield func(*pem.Block) bool) {
-		for {
-			block, rest := pem.Decode(*text)
-			*text = rest
-			if block == nil || !yield(block) {
-				return
-			}
+const notWhole = "holds a PEM block that is not whole, as if it were not written to its end or no new line began it"
+
+// blocks are the PEM blocks of text. Without a word pem.Decode passes over what is
+// none although it begins as one; whole reports that there is no such thing.
+func blocks(text []byte) (all []*pem.Block, whole bool) {
+	begun := bytes.Count(text, []byte("-----BEGIN"))
+	for {
+		block, rest := pem.Decode(text)
+		if block == nil {
+			return all, len(all) == begun
 		}
+		all, text = append(all, block), rest
 	}
 }
-
-// torn reports whether what is behind the last block begins another.
-func torn(rest []byte) bool { return bytes.Contains(rest, []byte("-----BEGIN")) }
 
 // names are a certificate's names and addresses.
 func names(c *x509.Certificate) []string {

@@ -147,11 +147,15 @@ func TestABadPairKeepsTheOldOne(t *testing.T) {
 		"the chain is cut": {func(r *rig) {
 			b, k := cert(r)
 			r.files.Put(r.t, b[:len(b)-100], k)
-		}, "ends within a PEM block"},
+		}, "holds a PEM block that is not whole"},
 		"the key is cut": {func(r *rig) {
 			b, k := cert(r)
 			r.files.Put(r.t, b, k[:len(k)-10])
-		}, "ends within a PEM block"},
+		}, "holds a PEM block that is not whole"},
+		"no line break before the last of the chain": {func(r *rig) {
+			b, k := cert(r)
+			r.files.Put(r.t, slices.Concat(b, bytes.TrimSpace(r.ca.PEM), r.ca.PEM), k)
+		}, "holds a PEM block that is not whole"},
 		"the chain has rubbish": {func(r *rig) {
 			b, k := cert(r)
 			r.files.Put(r.t, append(b, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"...), k)
