@@ -67,5 +67,8 @@ func needRestart(boot, c config.Config) []string {
 	if boot.ProxyProtocol && !reflect.DeepEqual(boot.TrustedProxies, c.TrustedProxies) {
 		keys = append(keys, "trusted_proxies (for proxy_protocol)")
 	}
+	if old, now := longestWrite(boot), longestWrite(c); boot.TLS.On() && old != now {
+		keys = append(keys, "limits.write_timeout (for HTTP/2)")
+	}
 	return keys
 }

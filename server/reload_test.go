@@ -127,6 +127,7 @@ func TestNeedRestart(t *testing.T) {
 		"what may change": {func(c *config.Config) { c.Drain.For = time.Second; c.Limits.Access.Connections = 3 }, ""},
 		"tls":             {func(c *config.Config) { c.TLS.Mode, c.TLS.HTTP, c.TLS.Loop = "files", "off", false }, "tls.mode,tls.http,tls.loop"},
 		"another pair":    {func(c *config.Config) { c.TLS.Cert, c.TLS.Key = "a", "b" }, ""},
+		"slow clients":    {func(c *config.Config) { c.Limits.Proxy.WriteTimeout = time.Minute }, ""},
 		"trusted proxies": {func(c *config.Config) { c.TrustedProxies = nil }, "trusted_proxies (for proxy_protocol)"},
 	} {
 		changed := boot

@@ -60,6 +60,16 @@ func (s *Server) secure(h *http.Server, writeTimeout time.Duration) {
 	}
 }
 
+// longestWrite is the longest write_timeout of any route: a connection over HTTP/2
+// carries the requests of all.
+func longestWrite(c config.Config) time.Duration {
+	most := c.Limits.Proxy.WriteTimeout
+	for _, r := range c.AllRoutes() {
+		most = max(most, r.Limits.Proxy.WriteTimeout)
+	}
+	return most
+}
+
 // serve serves clients on l until it is closed.
 func (s *Server) serve(l net.Listener) error {
 	if s.certs == nil {

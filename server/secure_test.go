@@ -320,6 +320,20 @@ func TestFaultyCertificatesAreFaultsOfTheStart(t *testing.T) {
 	}
 }
 
+// One route's clients may be slower than the others' over HTTP/2 too.
+func TestTheSlowestRouteBoundsWritesOverHTTP2(t *testing.T) {
+	const text = "upstream: ws://127.0.0.1:1\nlimits: {write_timeout: 3s}\nroutes: [{path: /slow, upstream: \"ws://127.0.0.1:2\", limits: {write_timeout: %s}}]"
+	s := startTLS(t, text, "40s")
+	if got := s.public.HTTP2.WriteByteTimeout; got != 40*time.Second {
+		t.Errorf("a client that reads nothing is cut after %v; want 40s", got)
+	}
+	c := parse(t, text, "50s")
+	c.TLS = s.boot.TLS
+	if got := strings.Join(needRestart(s.boot, c), ","); !strings.HasSuffix(got, "limits.write_timeout (for HTTP/2)") {
+		t.Errorf("need a restart: %q; want the limit among them", got)
+	}
+}
+
 func TestBannerSaysTLS(t *testing.T) {
 	s := startTLS(t, "upstream: ws://127.0.0.1:1")
 	eventually(t, "the banner", func() bool { return strings.Contains(s.log.String(), `"msg":"serving"`) })

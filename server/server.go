@@ -163,7 +163,7 @@ func (s *Server) assemble() {
 		BaseContext: func(net.Listener) context.Context { return s.requests },
 	}
 	if s.certs != nil {
-		s.secure(&s.public, s.boot.Limits.Proxy.WriteTimeout)
+		s.secure(&s.public, longestWrite(s.boot))
 	}
 	s.plain = s.redirector()
 	s.ops = http.Server{
