@@ -120,7 +120,11 @@ func parseClose(payload []byte) (code int, reason string, ok bool) {
 		return 0, "", false
 	}
 	code = int(binary.BigEndian.Uint16(payload))
-	ok = code >= 1000 && code <= 1014 && code != 1004 && code != codeNoStatus && code != codeAbnormal ||
+	return code, string(payload[2:]), maySend(code)
+}
+
+// maySend reports whether code may stand in a close frame.
+func maySend(code int) bool {
+	return code >= 1000 && code <= 1014 && code != 1004 && code != codeNoStatus && code != codeAbnormal ||
 		code >= 3000 && code <= 4999
-	return code, string(payload[2:]), ok
 }

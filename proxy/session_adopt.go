@@ -54,6 +54,11 @@ func (h *hop) ceremony(request []byte) (int, error) {
 var upgrader = websocket.Upgrader{
 	ReadBufferSize: gorillaRead, WriteBufferSize: frameRoom, WriteBufferPool: &frameBuffers,
 	CheckOrigin: func(*http.Request) bool { return true },
+	Error: func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
+		if !w.(*entrance).taken { // else net/http complains in its log, once for each stranger who wants that
+			http.Error(w, http.StatusText(status), status)
+		}
+	},
 }
 
 // An entrance hands gorilla the hop in place of the client's connection.
@@ -61,10 +66,12 @@ type entrance struct {
 	http.ResponseWriter
 	hop   *hop
 	terms *hopTerms
+	taken bool // the connection is net/http's no more
 }
 
-func (d entrance) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (d *entrance) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, err := hijack(d.ResponseWriter)
+	d.taken = !errors.Is(err, http.ErrNotSupported)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -75,7 +82,7 @@ func (d entrance) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // accept gives h a client's connection. header goes with the answer; the protocol
 // in it is the one that was chosen. After an error the client was answered.
 func (h *hop) accept(w http.ResponseWriter, r *http.Request, header http.Header, t *hopTerms) error {
-	ws, err := upgrader.Upgrade(entrance{w, h, t}, r, header)
+	ws, err := upgrader.Upgrade(&entrance{ResponseWriter: w, hop: h, terms: t}, r, header)
 	if err != nil {
 		if h.Conn != nil {
 			h.stream.Close()

@@ -15,12 +15,13 @@ func (h *hop) finish(err error) {
 	h.frameBy, h.busy = 0, true // silence is no matter any more
 	var bad *fault
 	switch errors.As(err, &bad); {
+	case bad != nil:
+		h.heard = nil // a close is judged before the messages that came with it
+		h.fail(session.Close{Code: bad.code, Reason: bad.text}, violated(h.terms.side, bad), now)
 	case h.heard != nil:
 		if h.order == nil {
 			h.order = h.heard
 		}
-	case bad != nil:
-		h.fail(session.Close{Code: bad.code, Reason: bad.text}, violated(h.terms.side, bad), now)
 	default:
 		h.told, h.order = true, nil // nobody is left to tell
 	}

@@ -108,11 +108,11 @@ func (h *hop) init(c net.Conn, t *hopTerms) {
 		h.try = h.tryRead
 	}
 	h.terms = t
+	c.SetDeadline(time.Time{}) // the handshake's; later it could be that of a write
 }
 
 // start begins to read, and to write what is due.
 func (h *hop) start(o owner, live *Live, r relayed) {
-	h.Conn.SetDeadline(time.Time{})
 	place, draining, code, reason := live.add(r)
 	now := time.Now()
 	h.mu.Lock()

@@ -33,13 +33,27 @@ const keptMessage = 64 << 10
 
 var messages = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// next passes one message on.
+// next passes one message on, and waits for room behind it.
 func (h *hop) next() error {
 	for !h.begun() {
 		if err := h.fill(); err != nil {
 			return err
 		}
 	}
+	room, err := h.hand()
+	if err == nil && !room {
+		if len(h.rest) == 0 {
+			h.release()
+		}
+		h.wait()
+	}
+	h.setBusy(false)
+	return err
+}
+
+// hand reads a message and gives it to the owner. Its buffer is free again before
+// the reader waits, which may last as long as the session does.
+func (h *hop) hand() (room bool, err error) {
 	buf := messages.Get().(*bytes.Buffer)
 	defer func() {
 		if buf.Cap() <= keptMessage {
@@ -53,16 +67,21 @@ func (h *hop) next() error {
 	}
 	if err != nil {
 		if h.over != nil {
-			return h.over
+			return false, h.over
 		}
-		return err
+		return false, err
 	}
 	h.taken++
 	m := session.Message{Binary: kind == websocket.BinaryMessage, Data: buf.Bytes()}
 	if !m.Binary && !utf8.Valid(m.Data) {
-		return errText
+		return false, errText
 	}
-	return h.pass(m)
+	h.setBusy(true)
+	room, bad := h.owner.receive(m)
+	if bad != nil {
+		return false, bad
+	}
+	return room, nil
 }
 
 // begun reports whether gorilla has, or is about to be given, some of a message.
@@ -70,21 +89,6 @@ func (h *hop) next() error {
 // nothing comes.
 func (h *hop) begun() bool {
 	return len(h.rest) > 0 || h.walk.messages > h.taken || h.walk.open
-}
-
-// pass gives a message to the owner, and waits for room behind it.
-func (h *hop) pass(m session.Message) error {
-	h.setBusy(true)
-	room, bad := h.owner.receive(m)
-	if bad != nil {
-		h.setBusy(false)
-		return bad
-	}
-	if !room {
-		h.wait()
-	}
-	h.setBusy(false)
-	return nil
 }
 
 // setBusy says that the peer is not read meanwhile, which is not its silence.
@@ -231,12 +235,9 @@ var _ net.Conn = port{}
 // Read gives gorilla the data frames that passed the walker.
 func (p port) Read(b []byte) (int, error) {
 	h := p.hop
-	if len(h.rest) == 0 {
+	for len(h.rest) == 0 { // bufio would not ask for ever past control frames
 		if err := h.fill(); err != nil {
 			return 0, err
-		}
-		if len(h.rest) == 0 {
-			return 0, nil // control frames only: bufio asks again
 		}
 	}
 	n := copy(b, h.rest)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -132,10 +133,19 @@ func (h *hop) controls(last bool) (b []byte) {
 		b = append(b, controlFrame(opPing, []byte(pingMark), masked)...)
 	}
 	if last && h.order != nil {
-		b = append(b, closeFrame(h.order.Code, h.order.Reason, masked)...)
+		b = append(b, closeFrame(h.spoken(), strings.ToValidUTF8(h.order.Reason, "\uFFFD"), masked)...)
 		h.told = true
 	}
 	return b
+}
+
+// spoken is order's code as the peer is told it. One that may stand in no frame
+// (RFC 6455 §7.4), as 1006, becomes 1011 for a client and 1001 for a backend.
+func (h *hop) spoken() int {
+	if code := h.order.Code; code == codeNoStatus || maySend(code) {
+		return code
+	}
+	return told(h.terms.side, "")
 }
 
 // put writes one message, as the writer.
