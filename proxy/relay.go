@@ -48,8 +48,20 @@ func newRelay(p *pair, front, back net.Conn) *relay {
 // start begins to relay. early are bytes that came from the backend with its
 // handshake. What it starts ends by itself, and reports it.
 func (r *relay) start(early []byte) {
+	r.forget(r.flows[client].src)
 	go r.flows[client].run(nil)
 	go r.flows[backend].run(early)
+}
+
+// forget ends the time that TLS had for a write, in the greeting or later: none may be
+// left behind, for its reader writes too, to answer a KeyUpdate.
+func (r *relay) forget(s *stream) {
+	if !isTLS(s.Conn) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.SetWriteDeadline(r.pair.writeBy(r.until))
 }
 
 // shutdown asks both ends to close.
@@ -203,15 +215,12 @@ func (f *flow) write(b []byte, since time.Time) error {
 }
 
 // writeTLS writes all of b, or breaks the connection: crypto/tls cannot go on after
-// a write that timed out. Nor may a deadline be left behind, for its reader writes
-// too, to answer a KeyUpdate.
+// a write that timed out.
 func (f *flow) writeTLS(b []byte, since time.Time) error {
 	f.patience(since.Add(f.relay.pair.stall))
 	_, err := f.dst.Write(b)
 	if err == nil {
-		f.relay.mu.Lock()
-		defer f.relay.mu.Unlock()
-		f.dst.SetWriteDeadline(f.relay.pair.writeBy(f.relay.until))
+		f.relay.forget(f.dst)
 		return nil
 	}
 	f.dst.half = nil // after half a record TLS cannot say any more

@@ -73,6 +73,22 @@ func TestKeyUpdateOfABackend(t *testing.T) {
 	})
 }
 
+// So is a client's: no deadline of the greeting must be left.
+func TestKeyUpdateOfAnIdleClient(t *testing.T) {
+	secureWays(t, func(t *testing.T) {
+		w, r := connectRecords(t, setup{limits: Limits{WriteTimeout: time.Second}})
+		<-time.After(2 * time.Second) // it has passed
+		r.send(r.sealUpdate())
+		w.client.send(w.client.frame(0x81, "up"))
+		w.backend.want(0x81, "up")
+		w.backend.send(w.backend.frame(0x81, "down"))
+		w.client.want(0x81, "down")
+		if r.updates != 1 {
+			t.Errorf("%d KeyUpdates were answered; want 1", r.updates)
+		}
+	})
+}
+
 // A client that asks for KeyUpdates and takes none of the answers would have them
 // kept for ever. It sends data too, for crypto/tls itself ends a run of updates.
 func TestKeyUpdateFloodIsBounded(t *testing.T) {
