@@ -55,7 +55,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = rc.EnableFullDuplex() // fails only where it is so anyway
 		r.Body = body
 	}
-	paced := &pacedWriter{ResponseWriter: w, rc: rc, limit: limits.WriteTimeout}
+	paced := &pacedWriter{ResponseWriter: w, rc: rc, limit: limits.WriteTimeout, lift: r.ProtoMajor == 2}
 	h.proxy.ServeHTTP(paced, r)
 	paced.renew() // net/http has the end of the answer still to write
 }

@@ -49,6 +49,9 @@ type pacedWriter struct {
 	http.ResponseWriter
 	rc    *http.ResponseController
 	limit time.Duration
+	// lift: over HTTP/2 a deadline resets its stream when it comes, whether there
+	// is something to write or not. A quiet event stream must have none.
+	lift bool
 }
 
 // renew gives the client its time anew. Heads need it too: one who asks on and on
@@ -61,11 +64,29 @@ func (w *pacedWriter) WriteHeader(status int) {
 		leaveType(w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
+	if status < 200 { // written by now; the rest may be long in coming
+		w.rest()
+	}
 }
 
 func (w *pacedWriter) Write(p []byte) (int, error) {
 	w.renew()
 	return w.ResponseWriter.Write(p)
+}
+
+// FlushError is for http.ResponseController. ReverseProxy flushes whatever it writes.
+func (w *pacedWriter) FlushError() error {
+	w.renew()
+	err := w.rc.Flush()
+	w.rest()
+	return err
+}
+
+// rest says that all is written which there is.
+func (w *pacedWriter) rest() {
+	if w.lift {
+		w.rc.SetWriteDeadline(time.Time{})
+	}
 }
 
 // Unwrap is for http.ResponseController.
