@@ -94,10 +94,11 @@ func (m *head) ask(r *http.Request, target string, protocols []string, c access.
 }
 
 // isHandshakes knows the headers that ask writes itself, and those that a
-// handshake has no use for.
+// handshake has no use for. Over HTTP/2 a stranger can send a Host beside the
+// :authority that routes and access go by; net/http passes it on.
 func isHandshakes(name string) bool {
 	switch name {
-	case "Sec-Websocket-Version", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Content-Length", "Expect":
+	case "Host", "Sec-Websocket-Version", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Content-Length", "Expect":
 		return true
 	}
 	return false

@@ -57,6 +57,19 @@ func askOf(method, target string, header http.Header) Ask {
 	return Ask{Request: r, Client: access.Proxies{}.Client(r), Session: "PUBLIC"}
 }
 
+// A Host beside :authority, as HTTP/2 lets a client send it, would be a second one
+// for the backend, to which no rule was applied.
+func TestDialNamesOneHost(t *testing.T) {
+	a := askOf("GET", "http://a.test/", http.Header{"Host": {"evil.test"}})
+	r := a.handshake(t.Context())
+	m := newHead()
+	defer m.free()
+	m.ask(r, "/", nil, a.Client, a.Session)
+	if got := string(m.b); strings.Count(got, "Host: a.test\r\n") != 2 || strings.Contains(got, "evil") {
+		t.Errorf("head = %q; want a.test in Host and X-Forwarded-Host, and no other", got)
+	}
+}
+
 func yes(header string) func(string) string {
 	return func(accept string) string {
 		return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + "\r\n" + header + "\r\n"
