@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"path/filepath"
 	"sync"
@@ -183,6 +184,23 @@ func within(t *testing.T, what string, ok func() bool) {
 		if time.Since(begun) > patience {
 			t.Fatalf("%s: not within %v", what, patience)
 		}
+	}
+}
+
+// The longest of durations is not the past: it would have a timer expire at once,
+// and again each time it is set.
+func TestTimersFarAhead(t *testing.T) {
+	l := start(t)
+	far, near := make(chan struct{}, 1), make(chan struct{}, 1)
+	l.Do(func() {
+		l.SetTimer(&Timer{Expired: expirer(func() { far <- struct{}{} })}, time.Now().Add(math.MaxInt64))
+		l.SetTimer(&Timer{Expired: expirer(func() { near <- struct{}{} })}, time.Now().Add(5*tick))
+	})
+	<-near
+	select {
+	case <-far:
+		t.Error("a timer centuries ahead expired before one 50 ms ahead")
+	default:
 	}
 }
 

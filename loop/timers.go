@@ -1,6 +1,9 @@
 package loop
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // tick is how exactly timers are kept: one fires up to two ticks late, never early.
 const tick = 10 * time.Millisecond
@@ -26,7 +29,8 @@ func (l *Loop) ticks(t time.Time) uint64 { return uint64(t.Sub(l.start) / tick) 
 // may be called only within a callback or Do.
 func (l *Loop) SetTimer(t *Timer, at time.Time) {
 	l.wheel.remove(t)
-	ticks := uint64(max(0, at.Sub(l.start)+tick-1) / tick)
+	const last = math.MaxInt64 - tick // centuries ahead; beyond it rounding up would be the past
+	ticks := uint64((min(max(0, at.Sub(l.start)), last) + tick - 1) / tick)
 	l.wheel.add(t, ticks)
 }
 
