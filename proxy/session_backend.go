@@ -19,7 +19,8 @@ import (
 // 1008 or 1009 for a breach. While the session has no room the backend is not
 // read, so its pings go unanswered; that time is not its silence.
 type Link struct {
-	// Header is that of the backend's yes: the chosen subprotocol, cookies.
+	// Header is that of the backend's yes: the chosen subprotocol, cookies. It is
+	// nil from Start on.
 	Header http.Header
 
 	hop     hop
@@ -72,7 +73,7 @@ func (l *Link) Write(m session.Message) error {
 // Close has a close frame follow what was written. For the backend's answer there
 // is Limits.WriteTimeout if that is the client's own close; a session that has
 // ended waits closeGrace, a second, since nobody hears the answer. Then the
-// connection is cut.
+// connection is cut. A code that may stand in no frame, as 1006, becomes 1001.
 func (l *Link) Close(c session.Close) {
 	l.hop.mu.Lock()
 	s := l.session

@@ -15,7 +15,7 @@ type Carriers struct {
 	// Heartbeat is by WebSocket pings. Zero: none, as where the protocol has its own.
 	Heartbeat heartbeat.Policy
 	Limits    Limits   // zero fields mean the defaults; Message is of one WebSocket message
-	Live      *Live    // where connections are found by a drain
+	Live      *Live    // where connections are found by a drain; not nil
 	Observer  Observer // nil: nobody
 
 	once  sync.Once
@@ -26,15 +26,21 @@ type Carriers struct {
 // Written, and Gone may be called at the same time as each other.
 type Codec interface {
 	// Receive has a message of the client's, in order, whose data is only lent. The
-	// client is not read meanwhile. A Close that is returned ends the connection.
+	// client is not read meanwhile, but also not probed: so a slow backend is felt by
+	// it. A Close that is returned ends the connection. Answers are for Next: a client
+	// that takes none may still send, and what waits for it must have a bound.
 	Receive(m session.Message) *session.Close
 	// Next has what is to be written now, appended to buf, and after it a close
-	// that ends the connection. After Wake it is called until there is nothing.
+	// that ends the connection. After Wake it is called until there is nothing, maybe
+	// once more after Gone. It must not wait. buf is lent, and cleared behind Written;
+	// until then the data must stay as it is.
 	Next(buf []session.Message) ([]session.Message, *session.Close)
-	// Written says that the socket has taken all that Next returned.
+	// Written says that the socket has taken all that Next returned. It is not called
+	// after a write that failed: what became of those messages is unknown.
 	Written()
 	// Gone is called once, in the end, with the client's close or what stands for
-	// it: 1006 if none came, or what it broke.
+	// it: 1006 if none came, or what it broke. It should not wait for long: the
+	// socket is kept until it returns, though cut after a second.
 	Gone(c session.Close)
 }
 
@@ -84,7 +90,8 @@ func (c *Carrier) Drop() { c.hop.stream.Close() }
 func (c *Carrier) Wake() { c.hop.wake() }
 
 // Close begins to close the connection, behind what Next has to say, and gives the
-// client a second to answer. It does not wait, and may be called again.
+// client a second to answer. It does not wait, and may be called again: the first
+// code counts. One that may stand in no frame, as 1006, becomes 1011.
 func (c *Carrier) Close(why session.Close) { c.hop.hangUp(why, closeGrace) }
 
 func (c *Carrier) receive(m session.Message) (bool, *fault) {

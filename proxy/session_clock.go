@@ -50,6 +50,7 @@ func (h *hop) tick() {
 	case h.by != 0:
 	case h.busy:
 		h.pulse.Seen(now)
+		h.pinged = 0 // the answer may wait unread, and would take that for the way
 		if h.frameBy != 0 {
 			h.frameBy = instantOf(now.Add(h.terms.limits.WriteTimeout))
 		}

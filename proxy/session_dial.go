@@ -23,7 +23,7 @@ type Dialer struct {
 	Backend   *Backend
 	Heartbeat heartbeat.Policy // zero: none
 	Limits    Limits           // zero fields mean the defaults
-	Live      *Live            // where connections are found by a drain
+	Live      *Live            // where connections are found by a drain; not nil
 	Observer  Observer         // nil: nobody
 	Log       *slog.Logger     // nil: slog.Default()
 
@@ -36,7 +36,8 @@ type Ask struct {
 	// Request is the client's that opens the session, a handshake or not.
 	Request *http.Request
 	Client  access.Client
-	// Target is asked for in place of the request's own. Nil: that.
+	// Target's path, which begins with a slash, and query are asked for in place of
+	// the request's own. Nil: those, a protocol's own parameters among them.
 	Target *url.URL
 	// Subprotocols are offered to the backend, the favourite first.
 	Subprotocols []string
@@ -153,7 +154,7 @@ func refused(a *answer) error {
 func (a Ask) handshake(ctx context.Context) *http.Request {
 	r := &http.Request{Method: http.MethodGet, Host: a.Request.Host, URL: a.Request.URL, Header: make(http.Header, len(a.Request.Header))}
 	if a.Target != nil {
-		r.URL = a.Target
+		r.URL = &url.URL{Path: a.Target.Path, RawPath: a.Target.RawPath, RawQuery: inLine(a.Target.RawQuery)}
 	}
 	for name, values := range a.Request.Header {
 		if !strings.HasPrefix(name, "Sec-Websocket-") && !isOfFetching(name) {
@@ -168,6 +169,20 @@ func (a Ask) handshake(ctx context.Context) *http.Request {
 	rand.Read(key[:]) // never fails (crypto/rand)
 	r.Header["Sec-Websocket-Key"] = []string{base64.StdEncoding.EncodeToString(key[:])}
 	return r.WithContext(ctx)
+}
+
+// inLine is a query without what would end it in a request line: net/url lets blanks
+// pass, and a protocol's client may have named it elsewhere than in one.
+func inLine(query string) string {
+	var b strings.Builder
+	for _, c := range []byte(query) {
+		if c <= ' ' || c == 0x7f {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // isOfFetching knows headers of a request with a body or an answer with one, which

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"strings"
 	"testing"
@@ -115,6 +116,42 @@ func TestControlFramesInsideAMessage(t *testing.T) {
 	}
 	front.send(front.frame(0x80|opContinuation, "b"))
 	back.want(0x80|opText, "ab")
+}
+
+// A query that a protocol's client named stays within the request line.
+func TestTargetStaysInItsLine(t *testing.T) {
+	a := askOf("GET", "/", nil)
+	a.Target = &url.URL{Path: "/a", RawQuery: "b=1 HTTP/1.1\r\nX-Evil: 1\x00%20\x7f"}
+	r, _, err := dialOnce(t, a, Limits{}, yes(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "/a?b=1%20HTTP/1.1%0D%0AX-Evil:%201%00%20%7F"; r.RequestURI != want || r.Header.Get("X-Evil") != "" {
+		t.Errorf("backend was asked for %q with %v; want %q", r.RequestURI, r.Header, want)
+	}
+}
+
+// A pong that waited while the peer was not read says nothing of the way to it.
+func TestPongThatWaitedIsNotTimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := &witness{}
+		near, _ := pipe()
+		h := &hop{}
+		h.init(near, newTerms(backend, beatingPolicy, Limits{}, seen))
+		for _, busy := range []bool{false, true} {
+			h.pinged, h.busy = instantOf(time.Now()), busy
+			time.Sleep(beatingPolicy.Timeout)
+			if busy {
+				h.tick()
+			}
+			h.control(rawFrame(0x80|opPong, pingMark, false), time.Now())
+			if n := len(seen.events); n != 1 {
+				t.Errorf("busy %v: %d answers were timed; want the first only", busy, n)
+			}
+		}
+		h.cut()
+		h.dead = true
+	})
 }
 
 // What stands for a close that did not come is never on the wire.
