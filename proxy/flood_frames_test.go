@@ -218,7 +218,7 @@ func (f *torrent) settle(t *testing.T) {
 	for !f.broken.Load() && (f.last.Load() < int64(f.width) || f.raw.Live.Len() < f.width) {
 		select {
 		case <-late:
-			t.Errorf("after %v %d of %d last connections are there", f.patience, f.raw.Live.Len(), f.width)
+			t.Errorf("after %v %d of %d last connections are there, %d begun", f.patience, f.raw.Live.Len(), f.width, f.last.Load())
 			return
 		case <-time.After(time.Millisecond):
 		}

@@ -125,8 +125,12 @@ func squeeze(c net.Conn) {
 		SetWriteBuffer(int) error
 	}
 	if s, ok := c.(sized); ok {
-		s.SetReadBuffer(16 << 10)
-		s.SetWriteBuffer(16 << 10) // less would wait for every acknowledgement
+		size := 16 << 10 // less would wait for every acknowledgement
+		if _, secure := c.(*link); secure {
+			size = 64 << 10 // see slowBuffer
+		}
+		s.SetReadBuffer(size)
+		s.SetWriteBuffer(size)
 	}
 }
 
