@@ -32,7 +32,7 @@ func Schema() []byte {
 	s["title"] = "sidecar.yaml"
 	s["$defs"] = object{
 		"duration": object{"anyOf": []any{object{"type": "string", "pattern": durationPattern}, object{"const": 0}}},
-		"size":     object{"anyOf": []any{object{"type": "string", "pattern": sizePattern}, object{"type": "integer", "minimum": 0, "maximum": maxSize}}},
+		"size":     object{"anyOf": []any{object{"type": "string", "pattern": sizePattern}, object{"type": "integer", "minimum": 0, "maximum": int64(maxSize)}}},
 		"variable": object{"type": "string", "pattern": dollarPattern},
 	}
 	b, err := json.MarshalIndent(s, "", "  ")
