@@ -43,7 +43,11 @@ func (c *client) run() {
 	defer tick.Stop()
 	for c.end == "" {
 		if len(c.links) == 0 {
-			if c.rng.IntN(4) == 0 && !c.trial.rest(ms(c.rng, 20_000)) {
+			pause := time.Millisecond // no fault makes a client ask for ever at one instant
+			if c.rng.IntN(4) == 0 {
+				pause += ms(c.rng, 20_000)
+			}
+			if !c.trial.rest(pause) {
 				return
 			}
 			c.connect()

@@ -105,7 +105,7 @@ func (w *written) poll(rng *rand.Rand) {
 		case errors.Is(err, ErrBusy): // the other one is being held
 			w.trial.rest(time.Second)
 		}
-		if !w.trial.rest(ms(rng, pause)) {
+		if !w.trial.rest(time.Millisecond + ms(rng, pause)) { // the way there takes time, whatever the fault
 			return
 		}
 	}
