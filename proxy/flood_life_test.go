@@ -90,11 +90,13 @@ func (f *torrent) plan(n uint64) *life {
 	return l
 }
 
-// endless makes a life that only a drain ends.
+// endless makes a life that only a drain ends. Its readers take much at once: tiny
+// reads never wait, and while the last lives before it end they would keep others
+// from the processors for longer than a frame may take.
 func (l *life) endless() *life {
 	l.harm = unharmed
 	for _, e := range l.ends {
-		e.count = math.MaxInt
+		e.count, e.tiny = math.MaxInt, false
 	}
 	return l
 }
