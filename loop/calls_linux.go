@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These are the calls that every event takes, without telling Go's scheduler: none of them
-// blocks, for sockets in a loop are non-blocking (Go made them so) and epoll is
-// not waited for. The scheduler's bookkeeping would be a good part of what a
+// These are the calls that every event takes, without telling Go's scheduler: none
+// of them blocks, for sockets in a loop are non-blocking (Go made them so) and epoll
+// is not waited for. The scheduler's bookkeeping would be a good part of what a
 // small message costs.
 
 func recv(fd int32, b []byte) (int, unix.Errno) {

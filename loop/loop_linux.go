@@ -146,9 +146,8 @@ func (l *Loop) turn(n int, late bool) (stopped bool) {
 	return l.stopped
 }
 
-// serve tells a socket of its event. The serial number keeps an event of a
-// socket that was closed since epoll reported it from reaching the socket
-// that now has its number.
+// serve tells a socket of its event. The serial number keeps an event of a socket
+// that was closed since epoll reported it from reaching the one that has its place now.
 func (l *Loop) serve(e *unix.EpollEvent) {
 	if int(e.Fd) >= len(l.sockets) {
 		return
