@@ -19,11 +19,13 @@ func (l *loader) check() {
 	l.checkOrigins(c.Origins, "origins")
 	l.checkListen()
 	l.checkProxies()
-	for key, v := range map[string]any{"drain": c.Drain, "ops": c.Ops, "log": c.Log} {
+	for key, v := range map[string]any{"session_memory": c.SessionMemory, "drain": c.Drain, "ops": c.Ops, "log": c.Log} {
 		l.validate(reflect.ValueOf(v), key)
 	}
 	l.checkTLS()
 	l.checkRoutes()
+	l.checkSpoken()
+	l.checkSessions()
 }
 
 // tlsModes are the ways to end TLS that are in this version.

@@ -37,6 +37,8 @@ type Config struct {
 	// connection from a trusted proxy. The protocol forbids guessing. Default false.
 	ProxyProtocol bool `yaml:"proxy_protocol"`
 	Sections      `yaml:",inline"`
+	// SessionMemory bounds what the sessions of all routes hold together.
+	SessionMemory session.Memory `yaml:"session_memory"`
 	TLS           certs.Settings `yaml:"tls"`
 	Drain         Drain          `yaml:"drain"`
 	Ops           admin.Settings `yaml:"ops"`
@@ -48,8 +50,8 @@ type Config struct {
 
 // Sections are the settings that a route may override.
 type Sections struct {
-	// Protocols are what clients may speak, of "websocket" and "http" in this
-	// version. Default: all of those.
+	// Protocols are what clients may speak, of "websocket", "engineio" and "http"
+	// in this version. Default: websocket and http.
 	Protocols []string          `yaml:"protocols"`
 	Origins   access.Origins    `yaml:"origins"`
 	Heartbeat heartbeat.Policy  `yaml:"heartbeat"`

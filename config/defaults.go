@@ -36,9 +36,10 @@ func Default() Config {
 				HeaderTimeout: 5 * time.Second,
 			},
 		},
-		TLS:   certs.Default(),
-		Drain: Drain{For: 10 * time.Second},
-		Ops:   admin.Default(),
-		Log:   Log{Level: slog.LevelInfo, Format: "auto"},
+		SessionMemory: session.DefaultMemory(),
+		TLS:           certs.Default(),
+		Drain:         Drain{For: 10 * time.Second},
+		Ops:           admin.Default(),
+		Log:           Log{Level: slog.LevelInfo, Format: "auto"},
 	}
 }

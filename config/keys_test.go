@@ -80,6 +80,7 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 		"listen": ":8080", "protocols": "websocket,http", "origins": "same-origin", "trusted_proxies": "", "proxy_protocol": "false",
 		"heartbeat.interval": "20s", "heartbeat.timeout": "10s",
 		"session.ttl": "1m", "session.window": "256KiB", "session.overflow": "pause", "session.identity": "Authorization",
+		"session_memory.limit": "256MiB", "session_memory.evict": "false",
 		"resume.poll": "25s", "resume.rotate": "55s",
 		"engineio.path": "/engine.io/", "engineio.ping_interval": "25s", "engineio.ping_timeout": "20s",
 		"engineio.upgrade_timeout": "10s", "engineio.max_payload": "1MB", "engineio.cookie": "false",
@@ -111,6 +112,7 @@ func TestDefaultsAreValid(t *testing.T) {
 	l := newLoader(nil)
 	l.validate(reflect.ValueOf(l.config.Sections), "")
 	l.validate(reflect.ValueOf(l.config.TLS), "tls")
+	l.validate(reflect.ValueOf(l.config.SessionMemory), "session_memory")
 	for _, f := range l.faults {
 		t.Error(f)
 	}

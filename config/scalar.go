@@ -68,12 +68,12 @@ func setDuration(v reflect.Value, text string) error {
 }
 
 func setInt(v reflect.Value, f field, text string) error {
-	if f.tag.Get("unit") == "bytes" {
-		return setSize(v, text)
-	}
 	off := f.tag.Get("off")
 	if off != "" && text == "off" {
 		return setInt(v, field{}, off)
+	}
+	if f.tag.Get("unit") == "bytes" {
+		return setSize(v, text)
 	}
 	i, err := strconv.ParseInt(text, 10, 32)
 	switch {
@@ -149,10 +149,10 @@ func text(v reflect.Value, f field) string {
 	}
 	s := strconv.FormatInt(v.Int(), 10)
 	switch {
-	case f.tag.Get("unit") == "bytes":
-		return sizeText(v.Int())
 	case f.tag.Get("off") == s:
 		return "off"
+	case f.tag.Get("unit") == "bytes":
+		return sizeText(v.Int())
 	}
 	return s
 }

@@ -111,6 +111,8 @@ func leafSchema(v reflect.Value, f field, path string) object {
 		s = object{"enum": words}
 	case v.Type() == durationType:
 		s = object{"$ref": "#/$defs/duration"}
+	case f.tag.Get("unit") == "bytes" && f.tag.Get("off") != "":
+		return anyOf(object{"$ref": "#/$defs/size"}, object{"const": "off"})
 	case f.tag.Get("unit") == "bytes":
 		s = object{"$ref": "#/$defs/size"}
 	case v.Kind() == reflect.Bool:

@@ -56,6 +56,9 @@ func (u Upstream) Validate() error {
 	if (u.Cert == "") != (u.Key == "") {
 		add("cert: cert and key must be set together")
 	}
+	if u.Subprotocol != "" && !isToken(u.Subprotocol) {
+		add("subprotocol: %q must be one word, without commas, quotes and the like", u.Subprotocol)
+	}
 	return errors.Join(faults...)
 }
 
