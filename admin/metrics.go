@@ -21,8 +21,9 @@ var Reasons = []string{"no_route", "target", "method", "dot_segment", "protocol"
 // from fixed sets or are the operator's own route names. Methods may be called
 // from many goroutines at once.
 type Metrics struct {
-	registry *prometheus.Registry
-	perRoute vectors
+	registry   *prometheus.Registry
+	perRoute   vectors
+	perSession sessionVectors
 
 	refused    sets
 	pauses     prometheus.Counter
@@ -44,6 +45,7 @@ func NewMetrics(b Build, sockets func() int) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.perRoute = newVectors(m.registry)
+	m.perSession = newSessionVectors(m.registry)
 	m.refused = newSets(m.counters("sidecar_requests_refused_total", "Requests answered without asking any backend, before a route's own checks.", "reason"), Reasons)
 	m.pauses = m.counter("sidecar_accept_pauses_total", "Times that accepting waited because of the bound on client sockets or for want of descriptors.")
 	m.reloads = newSets(m.counters("sidecar_config_reloads_total", "Reloads of the configuration.", "result"), []string{"ok", "failed"})

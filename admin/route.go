@@ -17,6 +17,8 @@ var (
 	refusals = []string{"origin", "connections", "per_address", "rate", "handshake"}
 	outcomes = []string{"ok", "refused", "invalid", "timeout", "error", "canceled"}
 	hops     = []string{"client", "backend"}
+	// directions are of messages: down to the client, up to the backend.
+	directions = []string{"down", "up"}
 )
 
 // vectors are the metrics that exist once per route.
@@ -100,7 +102,7 @@ func (m *Metrics) Route(name string) *Route {
 		age:      v.ages.WithLabelValues(name),
 		rtt:      map[string]prometheus.Observer{},
 	}
-	for i, direction := range []string{"down", "up"} {
+	for i, direction := range directions {
 		r.bytes[i] = v.bytes.WithLabelValues(name, direction)
 		r.messages[i] = v.messages.WithLabelValues(name, direction)
 	}

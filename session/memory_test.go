@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 )
@@ -16,5 +17,29 @@ func TestMemoryValidate(t *testing.T) {
 		if got := fmt.Sprint(Memory{Limit: limit}.Validate()); got != want {
 			t.Errorf("%d: got %s; want %s", limit, got, want)
 		}
+	}
+}
+
+// A reload may change the bound while sessions live.
+func TestMemoryIsSetAnew(t *testing.T) {
+	all := Sessions{Memory: 1 << 30}
+	all.Set(Memory{Limit: 2 * perSession})
+	set := Default()
+	first, _ := open(t, &all, set)
+	present, _ := open(t, &all, set)
+	present.Attach(nothing)
+	if _, err := all.Open(Opening{Settings: &set, Backend: &stub{}}); !errors.Is(err, ErrFull) {
+		t.Errorf("the third: %v; want %v", err, ErrFull)
+	}
+	all.Set(Memory{Limit: 2 * perSession, Evict: true})
+	if _, err := all.Open(Opening{Settings: &set, Backend: &stub{}}); err != nil || first.Ended() != Evicted || present.Ended() != 0 {
+		t.Errorf("with evict: %v, the absent one ended %v, the present one %v; want room, evicted and not", err, first.Ended(), present.Ended())
+	}
+	all.Set(Memory{Limit: -1})
+	for range 10 {
+		open(t, &all, set)
+	}
+	if got, want := all.Held(), int64(12*perSession); got != want {
+		t.Errorf("%d bytes are held without a bound; want %d", got, want)
 	}
 }

@@ -32,7 +32,8 @@ type Sessions struct {
 	// the reason Evicted, where one is to be opened at the bound. False: it is refused.
 	EvictAway bool
 
-	held atomic.Int64
+	held  atomic.Int64
+	newer atomic.Pointer[Memory] // in the place of Memory and EvictAway
 
 	mu         sync.Mutex
 	live       map[key]*Session
@@ -70,7 +71,7 @@ type Opening struct {
 // still the caller's.
 func (t *Sessions) Open(o Opening) (*Session, error) {
 	for t.full() {
-		if !t.EvictAway || !t.evictOne() {
+		if !t.bound().Evict || !t.evictOne() {
 			return nil, ErrFull
 		}
 	}
@@ -153,7 +154,21 @@ func (t *Sessions) All() []*Session {
 	return all
 }
 
-func (t *Sessions) full() bool { return t.Memory > 0 && t.held.Load() >= t.Memory }
+// Set puts m in the place of Memory and EvictAway; it may be called while t is in
+// use. Sessions that hold more than a lower bound live on, as at the bound.
+func (t *Sessions) Set(m Memory) { t.newer.Store(&m) }
+
+func (t *Sessions) bound() Memory {
+	if m := t.newer.Load(); m != nil {
+		return *m
+	}
+	return Memory{t.Memory, t.EvictAway}
+}
+
+func (t *Sessions) full() bool {
+	most := t.bound().Limit
+	return most > 0 && t.held.Load() >= most
+}
 
 // evictOne ends the session whose client has been away for longest, and reports
 // whether there was one. The lock is not held meanwhile: a session's comes first.
