@@ -61,6 +61,15 @@ func (o Origins) checkOrigin(sent string, c Client) error {
 	return refuseOrigin(fmt.Sprintf("origin %q may not connect", sent[:min(len(sent), most)]))
 }
 
+// Names reports whether the one Origin of r is listed or is the same, and does not
+// pass only because "*" lets any: to such a page, and no other, an answer may be
+// shown that was made with the user's cookies. "null" is not named by being
+// listed: it is anybody's.
+func (o Origins) Names(r *http.Request, c Client) bool {
+	sent := r.Header["Origin"]
+	return len(sent) == 1 && sent[0] != nullOrigin && o.checkOrigin(sent[0], c) == nil
+}
+
 func refuseOrigin(text string) error {
 	return &Refusal{Status: http.StatusForbidden, Reason: "origin", Text: text + " (origins)"}
 }

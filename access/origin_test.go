@@ -309,3 +309,27 @@ func wantOrigin(t *testing.T, s, scheme string, isOurs func(string) bool) {
 		t.Fatalf("%q passed; want scheme %s", s, scheme)
 	}
 }
+
+// Any page may be let in without being named, and then it is not to be trusted
+// with what a user's cookies get.
+func TestNames(t *testing.T) {
+	for _, c := range []struct {
+		origins access.Origins
+		sent    []string
+		want    bool
+	}{
+		{nil, nil, false},
+		{nil, []string{"http://x"}, true},
+		{nil, []string{"http://evil"}, false},
+		{nil, []string{"http://x", "http://x"}, false},
+		{access.Origins{"*"}, []string{"http://evil"}, false},
+		{access.Origins{"*"}, []string{"http://x"}, false},
+		{access.Origins{"*", "same-origin"}, []string{"http://x"}, true},
+		{access.Origins{"*", "https://page.example"}, []string{"https://page.example"}, true},
+		{access.Origins{"null"}, []string{"null"}, false},
+	} {
+		if got := c.origins.Names(request(c.sent...), access.Client{Host: "x"}); got != c.want {
+			t.Errorf("%q names %q: %v; want %v", c.origins, c.sent, got, c.want)
+		}
+	}
+}

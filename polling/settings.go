@@ -1,5 +1,3 @@
-// Package polling will carry sessions over plain HTTP responses, for clients
-// whose network lets no WebSocket through. For now it declares the settings.
 package polling
 
 import "fmt"

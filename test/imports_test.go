@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 	"protocol/resume":   {"access", "polling", "proxy", "session", "heartbeat"},
 	"protocol/socketio": {"protocol/engineio", "session"},
 	"proxy":             {"access", "loop", "session", "heartbeat"},
-	"polling":           {"access", "session", "heartbeat"},
+	"polling":           {"access", "loop", "session", "heartbeat"},
 	"session":           {},
 	"heartbeat":         {},
 	"loop":              {},
