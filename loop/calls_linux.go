@@ -13,9 +13,9 @@ import (
 // is not waited for. The scheduler's bookkeeping would be a good part of what a
 // small message costs.
 
-func recv(fd int32, b []byte) (int, unix.Errno) {
+func recv(fd int32, b []byte, flags uintptr) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
-		uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
+		uintptr(len(b)), unix.MSG_DONTWAIT|flags, 0, 0)
 	return int(n), errno
 }
 

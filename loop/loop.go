@@ -21,7 +21,7 @@ var ErrStopped = errors.New("the loop was stopped")
 const ScratchSize = 64 << 10
 
 // Events are what a socket is watched for, or has come.
-type Events uint32
+type Events uint8
 
 const (
 	Readable Events = 1 << iota // there is something to read, or the end, or an error

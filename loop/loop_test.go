@@ -290,30 +290,6 @@ func TestNoCallbackAfterRemoval(t *testing.T) {
 	}
 }
 
-func TestReleaseGivesTheSocketBack(t *testing.T) {
-	l := start(t)
-	a, b := sockets(t, "tcp")
-	e := echo(t, l, a)
-	b.Write([]byte("one"))
-	got := make([]byte, 3)
-	io.ReadFull(b, got)
-	var c net.Conn
-	var err error
-	l.Do(func() { c, err = e.Release() })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	b.Write([]byte("two"))
-	if _, err := io.ReadFull(c, got); err != nil || string(got) != "two" {
-		t.Errorf("read %q, %v; want two", got, err)
-	}
-	c.Write([]byte("six"))
-	if _, err := io.ReadFull(b, got); err != nil || string(got) != "six" {
-		t.Errorf("read %q, %v; want six", got, err)
-	}
-}
-
 func TestStopClosesAndWaits(t *testing.T) {
 	l, err := Start()
 	if err != nil {

@@ -3,6 +3,7 @@
 package loop
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -202,11 +203,18 @@ func take(c net.Conn) (net.Conn, error) {
 	return c, nil
 }
 
-// Release takes s out of its loop and gives it back as a net.Conn. What was
-// written to s has up to a second to get out first.
-func (s *Socket) Release() (net.Conn, error) {
-	p := s.remove()
-	return p.release()
+// Lend is not to be had here: a descriptor cannot be watched without being taken.
+// The error is errors.ErrUnsupported.
+func (l *Loop) Lend(s *Socket, c net.Conn, h Handler, ev Events) error {
+	return fmt.Errorf("lending a socket: %w", errors.ErrUnsupported)
+}
+
+// Reclaim ends what Lend began: nothing.
+func (s *Socket) Reclaim() {}
+
+// Peek is as little to be had as Lend, for whose sockets it is.
+func (s *Socket) Peek([]byte) (int, error) {
+	return 0, fmt.Errorf("peeking at a socket: %w", errors.ErrUnsupported)
 }
 
 // Watch sets what s is watched for.

@@ -4,7 +4,6 @@ package loop
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -27,8 +26,7 @@ const (
 type pump struct {
 	loop   *Loop
 	conn   net.Conn
-	queued bool          // guarded by the loop's queueMu
-	left   chan struct{} // closed once the reader has gone
+	queued bool // guarded by the loop's queueMu
 
 	mu       sync.Mutex // guards what follows; never held across I/O
 	changed  sync.Cond
@@ -37,13 +35,11 @@ type pump struct {
 	out      []byte // to be written; the writer has a view of it
 	outErr   error
 	halfShut bool      // no more will be written
-	endBy    time.Time // set once the socket is closed or given back: the goroutines go by then
-	given    bool      // it is given back
-	written  bool      // the writer has gone
+	endBy    time.Time // set once the socket is closed: the goroutines go by then
 }
 
 func newPump(l *Loop, c net.Conn) *pump {
-	p := &pump{loop: l, conn: c, left: make(chan struct{})}
+	p := &pump{loop: l, conn: c}
 	p.changed.L = &p.mu
 	l.pumps.Go(p.reads)
 	l.pumps.Go(p.writes)
@@ -107,7 +103,6 @@ func (p *pump) shut() error {
 
 // reads reads ahead, one buffer at a time.
 func (p *pump) reads() {
-	defer close(p.left)
 	b := make([]byte, ahead)
 	for p.wantsMore() {
 		n, err := p.conn.Read(b)
@@ -140,7 +135,7 @@ func (p *pump) writes() {
 		case len(b) > 0:
 			p.wrote(p.conn.Write(b))
 		case end:
-			p.gone()
+			_ = p.conn.Close() // it would say nothing that anybody could act on
 			return
 		default:
 			shut = true
@@ -177,78 +172,14 @@ func (p *pump) wrote(n int, err error) {
 	p.loop.post(p)
 }
 
-// gone is the writer's end. It closes the socket unless that is given back.
-func (p *pump) gone() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.written = true; !p.given {
-		_ = p.conn.Close() // it would say nothing that anybody could act on
-	}
-	p.changed.Broadcast()
-}
-
-// finish closes the socket as soon as all is written.
+// finish closes the socket as soon as all is written: both goroutines go, the writer
+// once all is out or after lastWait.
 func (p *pump) finish() error {
-	p.end(false)
-	return nil
-}
-
-// end has both goroutines go, the writer once all is out or after lastWait.
-func (p *pump) end(given bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.endBy, p.given = time.Now().Add(lastWait), given
+	p.endBy = time.Now().Add(lastWait)
 	_ = p.conn.SetReadDeadline(time.Unix(1, 0)) // fails only where the socket is beyond use
 	_ = p.conn.SetWriteDeadline(p.endBy)
 	p.changed.Broadcast()
-}
-
-// release waits for both goroutines and gives the socket back.
-func (p *pump) release() (net.Conn, error) {
-	p.end(true)
-	<-p.left
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for !p.written {
-		p.changed.Wait()
-	}
-	if p.outErr != nil {
-		_ = p.conn.Close() // the error is the news
-		return nil, fmt.Errorf("giving a socket back: %w", p.outErr)
-	}
-	if err := p.conn.SetDeadline(time.Time{}); err != nil {
-		return nil, fmt.Errorf("giving a socket back: %w", err)
-	}
-	if len(p.in) == 0 && p.inErr == nil {
-		return p.conn, nil
-	}
-	return &returned{Conn: p.conn, in: p.in, err: p.inErr}, nil
-}
-
-// A returned socket has bytes that were read ahead.
-type returned struct {
-	net.Conn
-	in  []byte
-	err error // behind in
-}
-
-func (r *returned) Read(b []byte) (int, error) {
-	switch {
-	case len(r.in) > 0:
-		n := copy(b, r.in)
-		r.in = r.in[n:]
-		return n, nil
-	case r.err != nil:
-		return 0, r.err
-	}
-	return r.Conn.Read(b)
-}
-
-// CloseWrite says that no more will be written.
-func (r *returned) CloseWrite() error {
-	c, ok := r.Conn.(interface{ CloseWrite() error })
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	return c.CloseWrite()
+	return nil
 }

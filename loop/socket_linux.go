@@ -23,6 +23,7 @@ type Socket struct {
 	serial  uint32
 	place   uint32 // in loop.sockets
 	watched Events
+	lent    bool // the descriptor is a net.Conn's, and not ours to close
 }
 
 // Add takes the socket out of c and puts it into l as s, watched for ev. c is
@@ -37,47 +38,74 @@ func (l *Loop) Add(s *Socket, c net.Conn, h Handler, ev Events) error {
 		unix.Close(fd)
 		return ErrStopped
 	}
-	l.serial++
-	*s = Socket{loop: l, handler: h, fd: int32(fd), serial: l.serial}
-	l.seat(s)
-	if err := s.Watch(ev); err != nil {
+	if err := l.put(s, fd, h, ev); err != nil {
 		s.Close()
 		return err
 	}
 	return nil
 }
 
+// put makes s the socket fd in l.
+func (l *Loop) put(s *Socket, fd int, h Handler, ev Events) error {
+	l.serial++
+	*s = Socket{loop: l, handler: h, fd: int32(fd), serial: l.serial}
+	l.seat(s)
+	return s.Watch(ev)
+}
+
 // take duplicates c's descriptor and closes c, which takes the socket out of Go's
 // poller but leaves it open.
 func take(c net.Conn) (fd int, err error) {
 	defer c.Close()
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return -1, fmt.Errorf("taking a socket: %T has none", c)
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return -1, fmt.Errorf("taking a socket: %w", err)
-	}
 	var dup error
-	err = raw.Control(func(old uintptr) { fd, dup = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	err = control(c, func(old uintptr) { fd, dup = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
 	if err = errors.Join(err, dup); err != nil {
 		return -1, fmt.Errorf("taking a socket: %w", err)
 	}
 	return fd, nil
 }
 
-// Release takes s out of its loop and gives it back as a net.Conn.
-func (s *Socket) Release() (net.Conn, error) {
-	fd := int(s.fd)
-	s.remove()
-	f := os.NewFile(uintptr(fd), "socket")
-	defer f.Close() // FileConn duplicates it
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, fmt.Errorf("giving a socket back: %w", err)
+// Lend puts the socket of c, which must be a TCP or unix one itself and nothing
+// around it, into l as s, watched for ev, until Reclaim. c stays what it is, in Go's
+// poller too, but until then must not be read, written or closed: else what is read
+// reaches the wrong one, and the descriptor's number may be another's already.
+// s must not be in a loop. Where loops are not Native the error is
+// errors.ErrUnsupported. Lend may be called only within a callback or Do.
+func (l *Loop) Lend(s *Socket, c net.Conn, h Handler, ev Events) error {
+	fd := -1
+	err := control(c, func(own uintptr) { fd = int(own) })
+	switch {
+	case err != nil:
+		return fmt.Errorf("lending a socket: %w", err)
+	case l.stopped:
+		return ErrStopped
 	}
-	return c, nil
+	if err := l.put(s, fd, h, ev); err != nil {
+		s.Reclaim()
+		return err
+	}
+	s.lent = true
+	return nil
+}
+
+// Reclaim ends what Lend began: c may be used again. It may be called again.
+func (s *Socket) Reclaim() {
+	if s.loop != nil {
+		s.remove()
+	}
+}
+
+// control has f called with the descriptor of c.
+func control(c net.Conn, f func(fd uintptr)) error {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("%T has none", c)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(f)
 }
 
 // Watch sets what s is watched for. Watched for nothing it is out of epoll, which
@@ -114,9 +142,14 @@ func (s *Socket) Watched() Events { return s.watched }
 func (s *Socket) Open() bool { return s.loop != nil }
 
 // Read reads what is there, ErrWait where there is nothing, io.EOF at the end.
-func (s *Socket) Read(b []byte) (int, error) {
+func (s *Socket) Read(b []byte) (int, error) { return s.read(b, 0) }
+
+// Peek is Read, but leaves what it saw to be read.
+func (s *Socket) Peek(b []byte) (int, error) { return s.read(b, unix.MSG_PEEK) }
+
+func (s *Socket) read(b []byte, flags uintptr) (int, error) {
 	for {
-		n, err := recv(s.fd, b)
+		n, err := recv(s.fd, b, flags)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -153,13 +186,17 @@ func (s *Socket) CloseWrite() error {
 	return os.NewSyscallError("shutdown", unix.Shutdown(int(s.fd), unix.SHUT_WR))
 }
 
-// Close takes s out of its loop and closes it. It may be called again.
+// Close takes s out of its loop and closes it; where it is lent it is Reclaim, and
+// whoever lent it has to close it. It may be called again.
 func (s *Socket) Close() error {
 	if s.loop == nil {
 		return nil
 	}
-	fd := int(s.fd)
+	fd, lent := int(s.fd), s.lent
 	s.remove()
+	if lent {
+		return nil
+	}
 	return os.NewSyscallError("close", unix.Close(fd))
 }
 
