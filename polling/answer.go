@@ -1,6 +1,7 @@
 package polling
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"strconv"
@@ -48,4 +49,41 @@ func (d *Desk) Write(w http.ResponseWriter, r *http.Request, a Answer) bool {
 	}
 	err := c.Flush()
 	return err == nil || errors.Is(err, errors.ErrUnsupported)
+}
+
+// notOurs are the headers that message writes itself.
+var notOurs = map[string]bool{
+	"Connection": true, "Content-Length": true, "Content-Type": true, "Date": true, "Transfer-Encoding": true,
+}
+
+// headOf is h as it is sent, without what message writes itself.
+func headOf(h http.Header) []byte {
+	var b bytes.Buffer
+	_ = h.WriteSubset(&b, notOurs) // a buffer takes it
+	return bytes.Clone(b.Bytes())
+}
+
+// message is the whole answer as it is sent, what net/http would write with it
+// included (RFC 9110 §6.6.1 wants a Date).
+func (a *Answer) message(head []byte, last bool) []byte {
+	const others = 200 // what of the head is not in head
+	b := make([]byte, 0, others+len(head)+len(a.Type)+len(a.Body))
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(a.status()), 10)
+	b = append(b, ' ')
+	b = append(b, http.StatusText(a.status())...)
+	b = append(b, "\r\n"...)
+	b = append(b, head...)
+	if last {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	if a.Type != "" {
+		b = append(append(append(b, "Content-Type: "...), a.Type...), "\r\n"...)
+	}
+	b = append(b, "Date: "...)
+	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
+	b = append(b, "\r\nContent-Length: "...)
+	b = strconv.AppendInt(b, int64(len(a.Body)), 10)
+	b = append(b, "\r\n\r\n"...)
+	return append(b, a.Body...)
 }

@@ -2,33 +2,46 @@ package polling
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
+	"time"
+
+	"sidecar/loop"
 )
 
 // A Poll is a request whose answer is held back.
 type Poll struct {
+	mu   sync.Mutex // guards what follows; before the loops' locks
+	held *request   // nil once it is parked
+	seat *seat      // nil until then
+	head []byte     // the answer's, but for what depends on the answer
+}
+
+// A request is a poll that keeps its goroutine.
+type request struct {
 	desk *Desk
 	w    http.ResponseWriter
 	r    *http.Request
 	gone func()
 
-	mu       sync.Mutex // guards over, and what is set with it
-	over     bool       // it was answered, or the client left
+	over     bool // it was answered, or the client left
 	answer   Answer
 	done     func(ok bool)
 	answered chan struct{}
 }
 
 // Hold keeps the answer to r back, which will have the headers that are set on w
-// now. A body of r must have been read by Read. gone is called at most once,
-// without locks held by polling, if the client leaves before Answer, or is cut;
-// client means its connection, or its stream over HTTP/2. A client that sends its
-// next request before it has the answer is no longer watched: its leaving is found
-// out by the answer.
+// now. A body of r must have been read by Read. gone, which may be nil, is called
+// at most once, without locks held by polling, if the client leaves before Answer,
+// or is cut; client means its connection, or its stream over HTTP/2. A client that
+// sends its next request before it has the answer is no longer watched: its
+// leaving is found out by the answer.
 //
-// The handler must then call Wait, and return.
+// The handler must then call Wait, and return. The error is for what cannot be
+// held; there is no such thing yet.
 func (d *Desk) Hold(w http.ResponseWriter, r *http.Request, gone func()) (*Poll, error) {
-	return &Poll{desk: d, w: w, r: r, gone: gone, answered: make(chan struct{})}, nil
+	return &Poll{held: &request{desk: d, w: w, r: r, gone: gone, answered: make(chan struct{})}}, nil
 }
 
 // Answer answers. It does not wait, and may be called from any goroutine and more
@@ -40,43 +53,119 @@ func (d *Desk) Hold(w http.ResponseWriter, r *http.Request, gone func()) (*Poll,
 // before Answer returns, and the client's next request may be there before it.
 func (p *Poll) Answer(a Answer, done func(ok bool)) bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.over {
-		return false
+	if q := p.held; q != nil {
+		defer p.mu.Unlock()
+		if q.over {
+			return false
+		}
+		q.over, q.answer, q.done = true, a, done
+		close(q.answered)
+		return true
 	}
-	p.over, p.answer, p.done = true, a, done
-	close(p.answered)
-	return true
+	p.mu.Unlock()
+	return p.send(a, done)
+}
+
+// send answers a poll that is parked.
+func (p *Poll) send(a Answer, done func(ok bool)) bool {
+	b := a.message(p.head, p.seat.lot.isClosing())
+	taken, out, ok := p.seat.answer(b, done)
+	if out && done != nil {
+		done(ok)
+	}
+	return taken
 }
 
 // Wait is the last thing that a handler calls, and what answers the client where
-// the request keeps its goroutine. If the client leaves, it panics with
-// http.ErrAbortHandler, as net/http wants it, after gone has returned.
+// the request keeps its goroutine. Where it need not, Wait returns once the poll is
+// parked. If the client leaves, it panics with http.ErrAbortHandler, as net/http
+// wants it, after gone has returned.
 func (p *Poll) Wait() {
-	select {
-	case <-p.answered:
-	case <-p.r.Context().Done():
-		if p.leave() {
-			panic(http.ErrAbortHandler) // or there would be an answer, to a client that is only cut
+	q := p.held // only Wait changes it
+	var park <-chan time.Time
+	if q.desk.parks(q.w, q.r) {
+		t := time.NewTimer(q.desk.Lot.after())
+		defer t.Stop()
+		park = t.C
+	}
+	for {
+		select {
+		case <-q.answered:
+			q.write()
+			return
+		case <-q.r.Context().Done():
+			if p.leave() {
+				panic(http.ErrAbortHandler) // or there would be an answer, to a client that is only cut
+			}
+		case <-park:
+			if p.park() {
+				return
+			}
+			park = nil
 		}
 	}
-	ok := p.desk.Write(p.w, p.r, p.answer)
-	if p.done != nil {
-		p.done(ok)
+}
+
+func (q *request) write() {
+	ok := q.desk.Write(q.w, q.r, q.answer)
+	if q.done != nil {
+		q.done(ok)
 	}
 }
 
 // leave ends a poll whose client left, unless it was answered.
 func (p *Poll) leave() bool {
 	p.mu.Lock()
-	over := p.over
-	p.over = true
+	q := p.held
+	over := q.over
+	q.over = true
 	p.mu.Unlock()
 	if over {
 		return false
 	}
-	if p.gone != nil {
-		p.gone()
+	if q.gone != nil {
+		q.gone()
+	}
+	return true
+}
+
+// parks reports whether a request can wait without a goroutine: over HTTP/1.1 in
+// clear, where the connection lives on after the answer.
+func (d *Desk) parks(w http.ResponseWriter, r *http.Request) bool {
+	return d.Lot != nil && loop.Native && d.Lot.Loops != nil &&
+		r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.TLS == nil && !r.Close && !saysClose(w.Header())
+}
+
+func saysClose(h http.Header) bool {
+	return slices.ContainsFunc(h["Connection"], func(s string) bool { return strings.EqualFold(s, "close") })
+}
+
+// park takes the connection out of net/http and puts it into the lot. False: the
+// lot takes nobody any more.
+func (p *Poll) park() bool {
+	q := p.held
+	s := q.desk.Lot.enter()
+	if s == nil {
+		return false
+	}
+	head := headOf(q.w.Header())
+	conn, rw, err := http.NewResponseController(q.w).Hijack()
+	if err != nil {
+		q.desk.Lot.leave(s)
+		return false
+	}
+	s.timeout = q.desk.writeTimeout()
+	// The lock keeps Answer away until the seat can be answered, while the client
+	// may leave as soon as it is watched.
+	p.mu.Lock()
+	p.held, p.seat, p.head = nil, s, head
+	if !q.over {
+		s.gone = q.gone
+	}
+	s.loop.Do(func() { s.sit(withoutFront(conn), readAhead(rw.Reader)) })
+	p.mu.Unlock()
+	if q.over && !p.send(q.answer, q.done) && q.done != nil {
+		q.done(false)
 	}
 	return true
 }

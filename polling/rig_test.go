@@ -2,6 +2,7 @@ package polling
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"sidecar/access"
+	"sidecar/loop"
 )
 
 const patience = 10 * time.Second
@@ -21,13 +23,17 @@ const patience = 10 * time.Second
 // A way is how a client comes, and how its poll is held.
 type way struct {
 	name       string
-	parks      bool // it waits in the lot
+	after      time.Duration // when it is parked; 0: never
 	tls, http2 bool
 }
+
+func (w way) parks() bool { return w.after != 0 }
 
 // everyWay is all that must behave alike.
 var everyWay = []way{
 	{name: "plain"},
+	{name: "parked", after: -1},
+	{name: "parked later", after: time.Millisecond},
 	{name: "TLS", tls: true},
 	{name: "HTTP/2", tls: true, http2: true},
 }
@@ -55,6 +61,7 @@ type rig struct {
 	gone  atomic.Int32
 	left  chan struct{} // told of each gone
 	now   func() Answer
+	back  backs
 }
 
 func newRig(t *testing.T, w way) *rig {
@@ -74,8 +81,54 @@ func newRig(t *testing.T, w way) *rig {
 		r.Start()
 	}
 	t.Cleanup(r.Close)
+	if w.parks() {
+		r.park()
+	}
 	return r
 }
+
+// park gives r a lot where there can be one.
+func (r *rig) park() {
+	if !loop.Native {
+		r.t.Skip("nothing can be parked here")
+	}
+	loops, err := loop.StartGroup()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.back = make(backs, 1000)
+	r.desk.Lot = &Lot{Loops: loops, GiveBack: func(c net.Conn) { r.back <- c }, After: r.way.after}
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.Config.Serve(r.back) }()
+	r.t.Cleanup(func() {
+		r.closeLot()
+		loops.Stop()
+		close(r.back)
+		<-ended
+	})
+}
+
+// closeLot cuts whoever is left.
+func (r *rig) closeLot() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	r.desk.Lot.Close(ctx)
+	if n := r.desk.Lot.Len(); n != 0 {
+		r.t.Errorf("%d are left in a lot that was closed", n)
+	}
+}
+
+// backs is the listener of connections that come back.
+type backs chan net.Conn
+
+func (b backs) Accept() (net.Conn, error) {
+	if c, ok := <-b; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (b backs) Close() error   { return nil }
+func (b backs) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (r *rig) serve(w http.ResponseWriter, q *http.Request) {
 	if _, err := r.desk.Check(w, q); err != nil {
