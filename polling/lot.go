@@ -54,18 +54,23 @@ func (l *Lot) Len() int {
 
 // Close closes what idles, has all answers from now on close their connections,
 // and returns when no connection is left and their callbacks have returned. Once
-// ctx is done it cuts those that are left; polls among them are gone. Whoever
-// comes later is not parked. It may be called again.
-func (l *Lot) Close(ctx context.Context) {
+// ctx is done it cuts those that are left, and says how many of them were owed an
+// answer, or the rest of one; polls among them are gone. Whoever comes later is not parked. It may be called again.
+func (l *Lot) Close(ctx context.Context) (cut int) {
 	empty := l.shut()
-	l.each((*seat).retire)
+	l.each(func(s *seat) { s.retire() })
 	select {
 	case <-empty:
 	case <-ctx.Done():
-		l.each((*seat).cut)
+		l.each(func(s *seat) {
+			if s.cut() {
+				cut++
+			}
+		})
 		<-empty
 	}
 	l.calls.Wait()
+	return cut
 }
 
 // each has f called for each seat within its loop's Do.

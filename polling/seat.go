@@ -160,13 +160,15 @@ func (s *seat) retire() {
 	}
 }
 
-// cut ends the connection as it is.
-func (s *seat) cut() {
+// cut ends the connection as it is, and reports whether an answer was owed.
+func (s *seat) cut() (owed bool) {
+	owed = s.stage <= writing
 	if s.stage == fresh {
 		s.unfit = true
-		return
+		return owed
 	}
 	s.end()
+	return owed
 }
 
 // Expire is the timer's word: whatever was waited for did not come.

@@ -57,12 +57,17 @@ func (s *Server) empty(ctx context.Context, spread time.Duration) (connections, 
 	const reason = "server going away"
 	var relayed sync.WaitGroup
 	relayed.Go(func() { connections = s.live.Drain(ctx, spread, goingAway, reason) })
+	polls := 0
+	if s.lot != nil {
+		relayed.Go(func() { polls = s.lot.Close(ctx) })
+	}
 	// Shutdown closes the listeners, and connections that idle or that sent no
 	// request within five seconds; it waits for the others.
 	if err := s.shutdown(ctx); err != nil {
 		requests = s.active.len()
 	}
 	relayed.Wait()
+	requests += polls // which Shutdown does not see
 	// A handshake that was under way while the first Drain found nobody left.
 	connections += s.live.Drain(ctx, 0, goingAway, reason)
 	return connections, requests

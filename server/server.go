@@ -20,6 +20,7 @@ import (
 	"sidecar/certs"
 	"sidecar/config"
 	"sidecar/loop"
+	"sidecar/polling"
 	"sidecar/proxy"
 )
 
@@ -56,6 +57,8 @@ type Server struct {
 	limiter *access.Limiter
 	live    proxy.Live
 	loops   *loop.Group   // nil: there are none here
+	lot     *polling.Lot  // nil: polls keep their goroutines
+	returns *returns      // from the lot; set with it
 	certs   *certs.Source // nil: TLS does not end here
 
 	public, ops       http.Server
@@ -131,6 +134,7 @@ func (s *Server) startLoops(e Environment) error {
 		return err
 	}
 	s.loops = loops
+	s.startLot()
 	return nil
 }
 
@@ -243,9 +247,12 @@ func (s *Server) OpsAddr() net.Addr {
 func (s *Server) Run(ctx context.Context) error {
 	s.started.Store(true)
 	s.banner()
-	failed := make(chan error, len(s.listeners)+2)
+	failed := make(chan error, len(s.listeners)+3)
 	for _, l := range s.listeners {
 		s.listening.Go(func() { failed <- s.serve(l) })
+	}
+	if s.lot != nil {
+		s.listening.Go(func() { failed <- s.public.Serve(s.returns) })
 	}
 	if s.redirectListener != nil {
 		s.listening.Go(func() { failed <- s.plain.Serve(s.redirectListener) })
