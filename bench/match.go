@@ -52,7 +52,7 @@ func (m *match) play(ctx context.Context) error {
 // in is the peers that take part.
 func (m *match) in() []peer {
 	return slices.DeleteFunc(slices.Clone(m.peers), func(a peer) bool {
-		return m.out[a.name] || a.config == nil && m.proxied
+		return m.out[a.name] || !a.in(m.speaks()) || a.config == nil && m.proxied
 	})
 }
 
@@ -85,7 +85,7 @@ func (m *match) round(ctx context.Context, n int, side []peer) error {
 	for turn := range m.turns() {
 		for _, r := range runs {
 			if ctx.Err() == nil && attempt(r, nil) {
-				attempt(r, r.turn(turn, m.each/turns))
+				attempt(r, r.turn(turn, m.long(turn)))
 			}
 		}
 	}
@@ -107,6 +107,14 @@ func (m *match) turns() int {
 		return 1
 	}
 	return 1 + turns
+}
+
+// long is how long the n-th turn is.
+func (m *match) long(n int) time.Duration {
+	if n == 0 {
+		return max(m.warm, m.each/turns)
+	}
+	return m.each / turns
 }
 
 // turn is the n-th turn of r.

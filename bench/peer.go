@@ -25,15 +25,30 @@ type peer struct {
 	config func(*ground, site) ([]string, error)
 	// extra peers take part only where they are asked for.
 	extra bool
+	// speaks is all that it speaks to clients; "" for both.
+	speaks language
+	// ready reports what is missing besides program; nil for nothing.
+	ready func() error
 }
 
 func (a peer) String() string { return a.name }
+
+// A language is what clients speak.
+type language string
+
+const (
+	plain    language = "WebSocket"
+	engineIO language = "Engine.IO"
+)
+
+// in reports whether a speaks l.
+func (a peer) in(l language) bool { return a.speaks == "" || a.speaks == l }
 
 // A site is where a peer stands.
 type site struct {
 	Dir, Ground     string // its own directory, and that of the certificate
 	Listen, Backend string
-	TLS             bool
+	TLS, Engine     bool
 	Level           string // of ours' log
 	Connections     int
 }
@@ -41,9 +56,10 @@ type site struct {
 // peers are all, in the order in which they take turns.
 func peers() []peer {
 	return []peer{
-		{name: "direct"},
-		{name: "nginx", program: "nginx", config: nginx},
-		{name: "haproxy", program: "haproxy", config: haproxy},
+		{name: "direct", speaks: plain},
+		{name: "nginx", program: "nginx", speaks: plain, config: nginx},
+		{name: "haproxy", program: "haproxy", speaks: plain, config: haproxy},
+		{name: "node", program: "node", speaks: engineIO, config: node, ready: nodeReady},
 		{name: figure.Ours, config: func(g *ground, s site) ([]string, error) { return sidecar(g.sidecar, "warn", s) }},
 		{name: "logging", extra: true, config: func(g *ground, s site) ([]string, error) { return sidecar(g.sidecar, "info", s) }},
 		{name: "other", extra: true, config: func(g *ground, s site) ([]string, error) { return sidecar(g.other, "warn", s) }},
@@ -52,14 +68,19 @@ func peers() []peer {
 
 // present reports whether a can be started, and says so if it cannot.
 func (a peer) present(notes io.Writer) bool {
-	if a.program == "" {
-		return true
+	var err error
+	if a.program != "" {
+		if _, err = exec.LookPath(a.program); err != nil {
+			err = fmt.Errorf("%s is not installed", a.program)
+		}
 	}
-	if _, err := exec.LookPath(a.program); err == nil {
-		return true
+	if err == nil && a.ready != nil {
+		err = a.ready()
 	}
-	fmt.Fprintf(notes, "%s is not installed (apt-get install %s): LEFT OUT, and with it every ratio to it\n", a.name, a.program)
-	return false
+	if err != nil {
+		fmt.Fprintf(notes, "%s: %v: LEFT OUT, and with it every ratio to it\n", a.name, err)
+	}
+	return err == nil
 }
 
 // Defaults but for what would end or refuse connections, and for logs.
@@ -120,7 +141,9 @@ const sidecarConf = `listen: "{{.Listen}}"
 upstream: ws://{{.Backend}}
 ops: {listen: off}
 log: {level: {{.Level}}}
-{{if .TLS}}tls: {mode: files, cert: {{.Ground}}/cert.pem, key: {{.Ground}}/key.pem, http: off}
+{{if .Engine}}routes: [{path: /, protocols: [websocket, engineio]}]
+engineio: {ping_interval: 5m}
+{{end}}{{if .TLS}}tls: {mode: files, cert: {{.Ground}}/cert.pem, key: {{.Ground}}/key.pem, http: off}
 {{end}}`
 
 func sidecar(program, level string, s site) ([]string, error) {

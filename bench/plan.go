@@ -37,7 +37,7 @@ func parse(args []string, notes io.Writer) (*plan, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(notes)
 	only := f.String("only", "", "work to measure, by commas: "+names(works()))
-	among := f.String("peers", "", "peers to measure, by commas: direct,nginx,haproxy,sidecar; logging, which is the sidecar with log.level info; other")
+	among := f.String("peers", "", "peers to measure, by commas: direct,nginx,haproxy,node,sidecar; logging, which is the sidecar with log.level info; other")
 	quick := f.Bool("quick", false, "one round of short runs, a minute or two: for a first look")
 	f.IntVar(&p.rounds, "rounds", 5, "how often each peer is measured; memory, which hardly varies, a third as often")
 	f.DurationVar(&p.each, "each", 2*time.Second, "the measured time of a run")
@@ -135,7 +135,7 @@ func (p *plan) measure(ctx context.Context, out io.Writer) error {
 	}
 	defer end()
 	p.peers = slices.DeleteFunc(p.peers, func(a peer) bool { return !a.present(p.notes) })
-	var rows []figure.Row
+	rows := map[language][]figure.Row{}
 	var faults []error
 	start := time.Now()
 	watch, err := proc.NewWatch()
@@ -148,7 +148,7 @@ func (p *plan) measure(ctx context.Context, out io.Writer) error {
 		}
 		m := &match{plan: p, work: w, row: w.row(), out: map[string]bool{}}
 		faults = append(faults, m.play(ctx))
-		rows = append(rows, m.row)
+		rows[w.speaks()] = append(rows[w.speaks()], m.row)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -157,11 +157,23 @@ func (p *plan) measure(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(p.notes, "%v in all; of all processors, other programs took %.0f %% and the host %.0f %%\n",
 		time.Since(start).Round(time.Second), 100*others, 100*stolen)
 	faults = append(faults, err)
+	for _, l := range []language{plain, engineIO} {
+		p.show(out, l, rows[l])
+	}
+	return errors.Join(faults...)
+}
+
+// show prints the table of the work whose clients speak l.
+func (p *plan) show(out io.Writer, l language, rows []figure.Row) {
+	if len(rows) == 0 {
+		return
+	}
 	var shown []string
 	for _, a := range p.peers {
-		shown = append(shown, a.name)
+		if a.in(l) {
+			shown = append(shown, a.name)
+		}
 	}
 	fmt.Fprintln(out)
 	figure.Write(out, rows, shown)
-	return errors.Join(faults...)
 }

@@ -18,10 +18,10 @@ func TestFlags(t *testing.T) {
 	if err != nil || names(p.works) != "spread,idle" || names(p.peers) != "sidecar,nginx" || p.rounds != 3 {
 		t.Errorf("got %s of %s, %d rounds, %v", names(p.works), names(p.peers), p.rounds, err)
 	}
-	if p, err = parse(nil, io.Discard); err != nil || len(p.works) != len(works()) || names(p.peers) != "direct,nginx,haproxy,sidecar" {
+	if p, err = parse(nil, io.Discard); err != nil || len(p.works) != len(works()) || names(p.peers) != "direct,nginx,haproxy,node,sidecar" {
 		t.Errorf("by default: %s of %s, %v; want all", names(p.works), names(p.peers), err)
 	}
-	if p, err = parse([]string{"-other", "before"}, io.Discard); err != nil || names(p.peers) != "direct,nginx,haproxy,sidecar,other" {
+	if p, err = parse([]string{"-other", "before"}, io.Discard); err != nil || names(p.peers) != "direct,nginx,haproxy,node,sidecar,other" {
 		t.Errorf("with another build: %s, %v", names(p.peers), err)
 	}
 	for _, bad := range []string{"-only=echo65", "-peers=caddy", "-rounds=0", "-each=-1s", "-nonsense", "echo64"} {
@@ -66,8 +66,11 @@ func TestPeersStart(t *testing.T) {
 	}
 	for _, w := range []work{
 		{name: "echo", conns: 3, open: echo(64)},
-		{name: "idle", conns: 3, open: idle, proxied: true, once: true},
-		{name: "idle over TLS", conns: 3, open: idleTLS, proxied: true, once: true, tls: true},
+		{name: "idle", conns: 3, open: held(idle), proxied: true, once: true},
+		{name: "idle over TLS", conns: 3, open: held(idleTLS), proxied: true, once: true, tls: true},
+		{name: "polling", conns: 3, open: polling, proxied: true, language: engineIO},
+		{name: "Engine.IO over WebSocket", conns: 3, open: engineEcho, proxied: true, language: engineIO},
+		{name: "parked", conns: 3, open: held(parked(true)), proxied: true, once: true, language: engineIO},
 	} {
 		m := &match{plan: p, work: w, row: w.row(), out: map[string]bool{}}
 		if err := m.play(t.Context()); err != nil && !strings.Contains(err.Error(), "not in this version") {

@@ -48,7 +48,7 @@ func (r *run) start(ctx context.Context, w work, a peer) (err error) {
 
 // launch starts a in a directory of its own.
 func (r *run) launch(ctx context.Context, w work, a peer) error {
-	s := site{Backend: r.rig.Backend(), TLS: w.tls, Ground: r.ground.dir, Connections: max(r.idle, 2000) + 500}
+	s := site{Backend: r.rig.Backend(), TLS: w.tls, Engine: w.language == engineIO, Ground: r.ground.dir, Connections: max(r.idle, 2000) + 500}
 	var err error
 	if s.Listen, err = freeAddr(); err != nil {
 		return err

@@ -112,30 +112,32 @@ type holding struct {
 	early, held float64 // KiB for each
 }
 
-func idle(r *run) (task, error) {
-	h := &holding{r: r}
-	var err error
-	if h.before, err = r.proxy.Memory(); err != nil {
-		return nil, err
+// held is the task of holding what open opens.
+func held(open func(*holding) error) func(*run) (task, error) {
+	return func(r *run) (task, error) {
+		h := &holding{r: r}
+		var err error
+		if h.before, err = r.proxy.Memory(); err != nil {
+			return nil, err
+		}
+		if err = open(h); err != nil {
+			return nil, err
+		}
+		h.opened = time.Now()
+		return h, nil
 	}
-	if _, err = r.rig.Open(r.addr, r.conns, 64); err != nil {
-		return nil, err
-	}
-	h.opened = time.Now()
-	return h, nil
 }
 
-func idleTLS(r *run) (task, error) {
-	h := &holding{r: r}
-	var err error
-	if h.before, err = r.proxy.Memory(); err != nil {
-		return nil, err
+func idle(h *holding) error {
+	_, err := h.r.rig.Open(h.r.addr, h.r.conns, 64)
+	return err
+}
+
+func idleTLS(h *holding) (err error) {
+	if h.tls, err = h.r.rig.Hold(h.r.addr, h.r.conns, h.r.ground.tls); err == nil {
+		h.r.closing = h.tls.Close
 	}
-	if h.tls, err = r.rig.Hold(r.addr, r.conns, r.ground.tls); err != nil {
-		return nil, err
-	}
-	r.closing, h.opened = h.tls.Close, time.Now()
-	return h, nil
+	return err
 }
 
 // soon is when memory is read for the first time, and only shown: what the

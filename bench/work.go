@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -16,11 +17,13 @@ type work struct {
 	name, title  string
 	unit, beside string // of a sample's figures
 	goals        []figure.Goal
-	tls          bool // towards the client
-	steady       bool // hardly varies, and takes long: a third of the rounds
-	proxied      bool // means nothing without a proxy
-	conns        int  // connections; 0: as many as are to be held idle
-	once         bool // one turn a round
+	tls          bool          // towards the client
+	steady       bool          // hardly varies, and takes long: a third of the rounds
+	proxied      bool          // means nothing without a proxy
+	conns        int           // connections; 0: as many as are to be held idle
+	once         bool          // one turn a round
+	language     language      // the clients'; "" for plain
+	warm         time.Duration // the first turn's time, at least: what compiles as it runs needs some
 	open         func(*run) (task, error)
 }
 
@@ -34,6 +37,9 @@ type task interface {
 }
 
 func (w work) String() string { return w.name }
+
+// speaks is what w's clients speak.
+func (w work) speaks() language { return cmp.Or(w.language, plain) }
 
 // A sample is what one run gave.
 type sample struct {
@@ -76,8 +82,17 @@ func works() []work {
 		{name: "fanout", conns: 2000, title: "fan-out of 64 B to 2,000, p99 of a broadcast", unit: "ms", beside: "µs CPU each",
 			goals: []figure.Goal{most("nginx", 1)}, open: fanout},
 		{name: "idle", title: "memory per idle connection", unit: "KiB", beside: "after 5 s", steady: true, proxied: true, once: true,
-			goals: []figure.Goal{most("", 1.5)}, open: idle},
+			goals: []figure.Goal{most("", 1.5)}, open: held(idle)},
 		{name: "idletls", title: "memory per idle TLS connection", unit: "KiB", beside: "after 5 s", steady: true, proxied: true, once: true, tls: true,
-			goals: []figure.Goal{most("", 16)}, open: idleTLS},
+			goals: []figure.Goal{most("", 16)}, open: held(idleTLS)},
+		{name: "polling", conns: 64, title: "CPU per polling round trip (GET and POST) with a 64 B echo", unit: "µs", beside: "/s", language: engineIO, proxied: true, warm: 2 * time.Second,
+			goals: []figure.Goal{most("node", 0.9)}, open: polling},
+		{name: "engine64", conns: 100, title: "CPU per 64 B echo over Engine.IO's WebSocket", unit: "µs", beside: "/s", language: engineIO, proxied: true, warm: 2 * time.Second, open: engineEcho},
+		{name: "parked", title: "memory per parked poll of a new session", unit: "KiB", beside: "after 5 s", language: engineIO, steady: true, proxied: true, once: true,
+			goals: []figure.Goal{most("", 16)}, open: held(parked(false))},
+		{name: "parked1", title: "memory per parked poll after one echo", unit: "KiB", beside: "after 5 s", language: engineIO, steady: true, proxied: true, once: true,
+			goals: []figure.Goal{most("", 16)}, open: held(parked(true))},
+		{name: "engineidle", title: "memory per idle Engine.IO session on WebSocket", unit: "KiB", beside: "after 5 s", language: engineIO, steady: true, proxied: true, once: true,
+			goals: []figure.Goal{most("", 16)}, open: held(engineIdle)},
 	}
 }

@@ -116,7 +116,7 @@ func (p *peer) handshake(b []byte) ([]byte, error) {
 // client's, which is four bytes longer, so that the payload is not copied.
 func (p *peer) answer(b []byte, f frame) {
 	switch f.op {
-	case opBinary:
+	case opBinary, opText:
 		h := appendHead(b[4:4], f.op, len(f.payload))
 		p.s.write(b[4 : 4+len(h)+len(f.payload)])
 	case opPing:

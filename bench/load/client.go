@@ -18,8 +18,10 @@ import (
 type voice struct {
 	frame []byte // masked, as it is sent
 	want  []byte // the payload of the last that was sent
+	text  bool   // want is an Engine.IO packet of text; see newText
 	key   [4]byte
 	seq   uint64
+	hex   [16]byte // where seq is written in digits
 }
 
 // newVoice makes one whose messages have size bytes, 8 at least.
@@ -36,8 +38,13 @@ func newVoice(size int) *voice {
 // next is the next message's frame.
 func (v *voice) next() []byte {
 	v.seq++
-	binary.BigEndian.PutUint64(v.want, v.seq)
-	front := v.frame[len(v.frame)-len(v.want):][:8]
+	front := v.frame[len(v.frame)-len(v.want):]
+	if v.text {
+		front = front[:1+copy(v.want[1:], fmt.Appendf(v.hex[:0], "%016x", v.seq))]
+	} else {
+		binary.BigEndian.PutUint64(v.want, v.seq)
+		front = front[:8]
+	}
 	copy(front, v.want)
 	mask(front, v.key)
 	return v.frame
@@ -83,19 +90,23 @@ func (c *client) start(addr netip.AddrPort, n int) error {
 	if err := c.l.add(c.s); err != nil {
 		return err
 	}
-	head, accept := handshake(addr.String())
+	path := "/bench"
+	if c.voice.text {
+		path = engineSocket
+	}
+	head, accept := handshake(addr.String(), path)
 	c.accept = accept
 	c.s.write(head)
 	return nil
 }
 
-// handshake is a client's for host, and the Sec-WebSocket-Accept it awaits.
-func handshake(host string) (head []byte, accept string) {
+// handshake is a client's for path at host, and the Sec-WebSocket-Accept it awaits.
+func handshake(host, path string) (head []byte, accept string) {
 	var k [16]byte
 	binary.LittleEndian.PutUint64(k[:], rand.Uint64())
 	binary.LittleEndian.PutUint64(k[8:], rand.Uint64())
 	key := base64.StdEncoding.EncodeToString(k[:])
-	return []byte("GET /bench HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: " + key + "\r\nSec-WebSocket-Version: 13\r\n\r\n"), acceptFor(key)
 }
 
@@ -124,8 +135,9 @@ func (c *client) take(b []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		b, c.accept = rest, ""
-		c.opened(c)
+		if b, c.accept = rest, ""; !c.voice.text {
+			c.opened(c)
+		}
 	}
 	for {
 		f, rest, err := cut(b, false)
@@ -143,9 +155,13 @@ func (c *client) take(b []byte) ([]byte, error) {
 }
 
 func (c *client) act(f frame) error {
-	switch f.op {
-	case opBinary:
+	switch {
+	case f.op == opText && c.voice.text:
+		return c.packet(f.payload)
+	case f.op == opBinary && !c.voice.text:
 		return c.heard(c, f.payload)
+	}
+	switch f.op {
 	case opPing:
 		c.s.write(appendFrame(nil, opPong, f.payload, &c.voice.key))
 	case opPong:

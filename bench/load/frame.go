@@ -11,6 +11,7 @@ const most = 1 << 20
 
 // The opcodes of RFC 6455 section 5.2 that are used here.
 const (
+	opText   = 0x1
 	opBinary = 0x2
 	opClose  = 0x8
 	opPing   = 0x9

@@ -215,5 +215,8 @@ func (l *loop) close() {
 			s.close()
 		}
 	}
-	unix.Close(l.ep)
+	if l.ep >= 0 {
+		unix.Close(l.ep)
+	}
+	l.ep = -1
 }

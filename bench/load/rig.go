@@ -57,6 +57,15 @@ type Crowd struct {
 // Open opens n clients at addr, whose messages have size bytes, and waits until
 // each has had one echo.
 func (r *Rig) Open(addr string, n, size int) (*Crowd, error) {
+	return r.open(addr, n, func() *voice { return newVoice(size) })
+}
+
+// OpenEngine is Open for clients that speak Engine.IO over WebSocket, in text.
+func (r *Rig) OpenEngine(addr string, n, size int) (*Crowd, error) {
+	return r.open(addr, n, func() *voice { return newText(size) })
+}
+
+func (r *Rig) open(addr string, n int, speak func() *voice) (*Crowd, error) {
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("opening clients: %w", err)
@@ -64,7 +73,7 @@ func (r *Rig) Open(addr string, n, size int) (*Crowd, error) {
 	w := &Crowd{r: r}
 	err = r.l.within(patience, fmt.Sprintf("opening %d clients", n), func() bool {
 		for len(w.clients) < n && len(w.clients)-w.done < handshakes && r.l.err == nil {
-			w.enter(to, size)
+			w.enter(to, speak())
 		}
 		return w.done == n
 	})
@@ -76,8 +85,8 @@ func (r *Rig) Open(addr string, n, size int) (*Crowd, error) {
 }
 
 // enter starts one client more.
-func (w *Crowd) enter(to netip.AddrPort, size int) {
-	c := &client{l: w.r.l, voice: newVoice(size), opened: (*client).say, heard: w.heard}
+func (w *Crowd) enter(to netip.AddrPort, v *voice) {
+	c := &client{l: w.r.l, voice: v, opened: (*client).say, heard: w.heard}
 	if err := c.start(to, len(w.clients)); err != nil {
 		w.r.l.fail(err)
 	}

@@ -101,13 +101,15 @@ func through(t *testing.T, to string, change func(n int, b []byte) []byte) strin
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
-	t.Cleanup(func() { l.Close(); all.Wait() })
+	ended := make(chan struct{})
+	t.Cleanup(func() { l.Close(); close(ended); all.Wait() })
 	all.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
+			all.Go(func() { <-ended; c.Close() }) // a test may have failed with clients left
 			all.Go(func() { join(c, to, change) })
 		}
 	})

@@ -123,7 +123,7 @@ func lateBind(_, _ string, c syscall.RawConn) error {
 
 // begin shakes hands and has one message echoed.
 func (c *secure) begin(host string) error {
-	head, accept := handshake(host)
+	head, accept := handshake(host, "/bench")
 	if _, err := c.conn.Write(head); err != nil {
 		return err
 	}
