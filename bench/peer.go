@@ -138,12 +138,12 @@ func haproxy(_ *ground, s site) ([]string, error) {
 }
 
 const sidecarConf = `listen: "{{.Listen}}"
-upstream: ws://{{.Backend}}
-ops: {listen: off}
-log: {level: {{.Level}}}
-{{if .Engine}}routes: [{path: /, protocols: [websocket, engineio]}]
+{{if .Engine}}routes: [{path: /, upstream: "ws://{{.Backend}}", protocols: [websocket, engineio]}]
 engineio: {ping_interval: 5m}
-{{end}}{{if .TLS}}tls: {mode: files, cert: {{.Ground}}/cert.pem, key: {{.Ground}}/key.pem, http: off}
+{{else}}upstream: ws://{{.Backend}}
+{{end}}ops: {listen: off}
+log: {level: {{.Level}}}
+{{if .TLS}}tls: {mode: files, cert: {{.Ground}}/cert.pem, key: {{.Ground}}/key.pem, http: off}
 {{end}}`
 
 func sidecar(program, level string, s site) ([]string, error) {
