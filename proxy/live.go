@@ -93,6 +93,24 @@ func (l *Live) Drain(ctx context.Context, spread time.Duration, code int, reason
 	return len(rest)
 }
 
+// Later has f, which may block, run behind whatever else is to be done for what has
+// ended. A drain waits for it: such is a line in the log about a session, whose last
+// connection may be gone before.
+func (l *Live) Later(f func()) {
+	place, _, _, _ := l.add(afterwards{})
+	l.ended(func() {
+		f()
+		l.remove(place)
+	})
+}
+
+// afterwards stands for what is still to be done for one that has ended.
+type afterwards struct{}
+
+func (afterwards) start([]byte)         {}
+func (afterwards) shutdown(int, string) {}
+func (afterwards) cut()                 {}
+
 // ended has f, which may block, run behind all others by one goroutine, which ends
 // when there is no more to do. One for each would be as many as there are
 // connections when a backend crashes.

@@ -44,12 +44,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
 			_ = c.SetReadDeadline(by)
 		}
-		site.raw.ServeHTTP(w, r)
+		site.socketAt(path).ServeHTTP(w, r)
+		return
+	}
+	if site.engineIO.leads(path) {
+		s.serveSession(w, r, site.engineIO)
 		return
 	}
 	if overHTTP2(r) {
 		if !s.slots.takeStream() {
-			s.refuse(w, r, &access.Refusal{Status: http.StatusServiceUnavailable, Reason: "streams", RetryAfter: time.Second, Text: "too many requests are under way"})
+			s.refuse(w, r, tooManyStreams())
 			return
 		}
 		defer s.slots.release()
@@ -60,6 +64,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// net/http reads the rest of a body that the backend did not want.
 		_ = c.SetReadDeadline(time.Now().Add(answerTime))
 	}
+}
+
+func tooManyStreams() *access.Refusal {
+	return &access.Refusal{Status: http.StatusServiceUnavailable, Reason: "streams", RetryAfter: time.Second, Text: "too many requests are under way"}
 }
 
 // checkTarget refuses request targets that are not a path: those that proxies
@@ -90,6 +98,8 @@ func checkSite(s *site, path string, upgrade bool) *access.Refusal {
 		// Behind the prefix is a path of the backend that the operator chose;
 		// ".." would lead out of it.
 		return &access.Refusal{Status: http.StatusBadRequest, Reason: "dot_segment", Text: "dot segments are not served on this route"}
+	case s.engineIO.leads(path):
+		return nil
 	case upgrade && !s.socket:
 		return &access.Refusal{Status: http.StatusForbidden, Reason: "protocol", Text: "WebSocket is switched off on this route (protocols)"}
 	case !upgrade && s.plain == nil:

@@ -86,15 +86,18 @@ func (s *Server) site(p, old *plan, r config.Route) (*site, error) {
 		Name: "upstream of " + r.Name(),
 		Ask:  admin.Cached(time.Second, time.Second, backend.Check),
 	})
-	limits := r.Limits.Proxy
+	limits, observer := r.Limits.Proxy, s.metrics.Route(r.Name())
+	guard := access.Guard{Proxies: p.proxies, Origins: r.Origins, Limiters: s.limiters(p, old, r)}
 	site := &site{
 		name: r.Name(), host: r.Host, path: r.Path, replaces: backend.Replaces(),
 		socket: slices.Contains(r.Protocols, "websocket"), upgrade: limits.DialTimeout + limits.WriteTimeout,
 		raw: &proxy.Raw{
-			Route: r.Name(), Backend: backend, Heartbeat: r.Heartbeat, Limits: limits,
-			Guard: &access.Guard{Proxies: p.proxies, Origins: r.Origins, Limiters: s.limiters(p, old, r)},
-			Live:  &s.live, Loops: s.loops, PlainTLS: !s.boot.TLS.Loop, Observer: s.metrics.Route(r.Name()), Log: s.log,
+			Route: r.Name(), Backend: backend, Heartbeat: r.Heartbeat, Limits: limits, Guard: &guard,
+			Live: &s.live, Loops: s.loops, PlainTLS: !s.boot.TLS.Loop, Observer: observer, Log: s.log,
 		},
+		engineIO: s.engineIO(r, guard, &proxy.Dialer{
+			Route: r.Name(), Backend: backend, Heartbeat: r.Heartbeat, Limits: limits, Live: &s.live, Observer: observer, Log: s.log,
+		}),
 	}
 	if slices.Contains(r.Protocols, "http") {
 		site.plain = &proxy.HTTP{Route: r.Name(), Backend: backend, Proxies: p.proxies, Limits: limits, Log: s.log}
@@ -126,6 +129,7 @@ func (s *Server) enforce(p *plan) {
 	for _, own := range p.own {
 		own.limiter.Set(own.bounds)
 	}
+	s.sessions.Set(p.config.SessionMemory)
 	s.level.Set(p.config.Log.Level)
 	s.metrics.Limit("connections", bounds.Connections)
 	s.metrics.Limit("per_address", bounds.PerAddress)

@@ -22,6 +22,7 @@ import (
 	"sidecar/loop"
 	"sidecar/polling"
 	"sidecar/proxy"
+	"sidecar/session"
 )
 
 const (
@@ -56,6 +57,11 @@ type Server struct {
 	metrics *admin.Metrics
 	limiter *access.Limiter
 	live    proxy.Live
+
+	sessions       session.Sessions // of all routes; it outlives their plans
+	sessionLimiter *access.Limiter  // where limits.connections is off, or more than the descriptors allow
+	waiting        gate             // requests for sessions over HTTP/2
+
 	loops   *loop.Group   // nil: there are none here
 	lot     *polling.Lot  // nil: polls keep their goroutines
 	returns *returns      // from the lot; set with it
@@ -152,6 +158,7 @@ func (s *Server) reckon(files, listeners int) (err error) {
 	s.metrics.Descriptors(s.budget.files, s.budget.sockets)
 	s.slots = newSlots(s.budget.sockets, s.log, s.metrics.Paused)
 	s.limiter = access.NewLimiter(s.boot.Limits.Access.Derive(s.budget.sockets))
+	s.boundSessions()
 	return nil
 }
 

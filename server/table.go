@@ -15,6 +15,7 @@ type site struct {
 	path     string // escaped, without a slash at its end
 	replaces bool   // the upstream's path takes the place of path
 	raw      http.Handler
+	engineIO *door         // nil: not spoken here
 	plain    http.Handler  // nil: not spoken here
 	upgrade  time.Duration // what a handshake's answer may take
 	socket   bool          // WebSocket is spoken here

@@ -83,6 +83,18 @@ func (s *Session) Public() string { return Public(s.key.id) }
 // Protocol is what Opening.Protocol was: the state of the protocol that opened s.
 func (s *Session) Protocol() any { return s.protocol }
 
+// Opened is when s began.
+func (s *Session) Opened() time.Time { return s.opened }
+
+// Tally counts the messages that have arrived: up, those that the backend's socket
+// took, and down, those that the client has acknowledged. It stays true of a session
+// that has ended.
+func (s *Session) Tally() (up, down uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.received, s.log.base
+}
+
 // Ended is why s has ended, or zero while it lives.
 func (s *Session) Ended() Reason {
 	s.mu.Lock()

@@ -47,7 +47,7 @@ func cells(text string, n int) []string {
 // nothing else is.
 func TestMetricsAreThoseOfTheTable(t *testing.T) {
 	t.Parallel()
-	r, p := newProgramRig(t, "")
+	r, p := newProgramRig(t, "protocols: [websocket, engineio, http]\n")
 	r.open(t, "s", 0)
 	text := fetch(t, "http://"+p.ops+"/metrics")
 	var names []string
@@ -112,6 +112,8 @@ func checkLabel(t *testing.T, rows map[string]string, ends []string, metric, lab
 		if slices.Contains(ends, value) {
 			return
 		}
+	case "protocol":
+		row = rows["sidecar_sessions"]
 	case "direction":
 		row = rows["sidecar_relayed_bytes_total"]
 	}

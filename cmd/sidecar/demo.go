@@ -30,7 +30,7 @@ func (p program) demo(args []string) int {
 		return p.failed(err)
 	}
 	defer stop()
-	c, err := config.Parse("demo", []byte(text+"upstream: "+upstream+"\n"))
+	c, err := config.Parse("demo", []byte(text+before(upstream)))
 	if err != nil {
 		return p.fault("%s", err)
 	}
@@ -43,6 +43,19 @@ func (p program) demo(args []string) int {
 	}
 	fmt.Fprintf(p.out, "open http://%s in a browser; stop with Ctrl-C\n", pageAddress(s, *listen))
 	return p.attend(s)
+}
+
+// engineIO are the backend's paths that Engine.IO's clients reach, each with a route
+// of its own: sessions have no path but their route's.
+var engineIO = []string{"/echo", "/ticker", "/close", "/refuse"}
+
+// before is how the sidecar finds the backend.
+func before(upstream string) string {
+	text := "protocols: [websocket, engineio, http]\nupstream: " + upstream + "\nroutes:\n"
+	for _, path := range engineIO {
+		text += fmt.Sprintf("  - {path: %s, upstream: %q}\n", path, upstream)
+	}
+	return text
 }
 
 // backend serves the demo's backend on a free port until stop.

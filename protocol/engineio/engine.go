@@ -84,7 +84,9 @@ func (h *Handler) open(sid string, who session.Identity, backend session.Backend
 	if err != nil {
 		return nil, err
 	}
+	e.mu.Lock()
 	e.session = s
+	e.mu.Unlock()
 	return e, nil
 }
 
@@ -173,13 +175,33 @@ func (e *engine) ended(why session.Reason) {
 		how.client.Reason = why.String()
 	}
 	e.mu.Lock()
+	tell := e.story(why)
 	if e.over {
 		e.mu.Unlock()
 	} else {
 		e.part(how)
 	}
 	e.release()
-	e.handler.log().Debug("session ended", "route", e.handler.Route, "session", session.Public(e.sid), "protocol", "engineio", "reason", why.String())
+	e.handler.Dialer.Live.Later(tell)
+}
+
+// story writes the line in the log about a session that has ended. The caller of
+// story holds mu.
+func (e *engine) story(why session.Reason) func() {
+	s, transport := e.session, "polling"
+	if e.socket != nil {
+		transport = "websocket"
+	}
+	return func() {
+		var opened time.Time
+		var up, down uint64
+		if s != nil { // it was ended before Open had returned it
+			opened = s.Opened()
+			up, down = s.Tally()
+		}
+		e.handler.log().Info("session ended", "session", session.Public(e.sid), "route", e.handler.Route, "protocol", "engineio",
+			"reason", why.String(), "transport", transport, "duration", time.Since(opened), "messages_up", up, "messages_down", down)
+	}
 }
 
 // part lets go of all transports. The caller holds mu, which part frees.

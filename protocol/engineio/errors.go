@@ -56,8 +56,10 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &failure):
 		failure.ServeHTTP(w, r)
 		return
-	case errors.Is(err, session.ErrFull), errors.Is(err, session.ErrEnded):
-		f = h.worded(w, &access.Refusal{Status: http.StatusServiceUnavailable, Text: "there is no room for another session", RetryAfter: retryAfter})
+	case errors.Is(err, session.ErrFull):
+		f = h.worded(w, &access.Refusal{Status: http.StatusServiceUnavailable, Reason: "memory", Text: "sessions hold as much as they may (session_memory.limit)", RetryAfter: retryAfter})
+	case errors.Is(err, session.ErrEnded):
+		f = h.worded(w, &access.Refusal{Status: http.StatusServiceUnavailable, Text: "the server is going away", RetryAfter: retryAfter})
 	default: // the client has gone; whoever is there instead gets nothing
 		panic(http.ErrAbortHandler)
 	}
@@ -77,8 +79,11 @@ func shun(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// worded is a refusal of ours as the protocol says it.
+// worded is a refusal of ours as the protocol says it, and counts it.
 func (h *Handler) worded(w http.ResponseWriter, r *access.Refusal) *fault {
+	if o := h.Dialer.Observer; o != nil && r.Reason != "" {
+		o.Refused(r.Reason)
+	}
 	if r.RetryAfter > 0 {
 		seconds := (r.RetryAfter + time.Second - 1) / time.Second
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))

@@ -1,0 +1,123 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"sidecar/access"
+	"sidecar/config"
+	"sidecar/polling"
+	"sidecar/protocol/engineio"
+	"sidecar/proxy"
+)
+
+// A door is where the requests of one protocol come in, upgrades and others.
+type door struct {
+	path string // escaped; all below it is the protocol's too
+	http.Handler
+}
+
+// leads reports whether an escaped path is the door's. One that ends in a slash is
+// not also without it.
+func (d *door) leads(path string) bool {
+	if d == nil {
+		return false
+	}
+	rest, ok := strings.CutPrefix(path, d.path)
+	return ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(d.path, "/"))
+}
+
+// socketAt is who takes an upgrade at an escaped path.
+func (s *site) socketAt(path string) http.Handler {
+	if s.engineIO.leads(path) {
+		return s.engineIO
+	}
+	return s.raw
+}
+
+// engineIO is the door of Engine.IO's clients on r, nil where it is not spoken. guard
+// is that of the route's raw connections.
+func (s *Server) engineIO(r config.Route, guard access.Guard, dial *proxy.Dialer) *door {
+	if !slices.Contains(r.Protocols, "engineio") {
+		return nil
+	}
+	guard.Limiters = append(slices.Clip(guard.Limiters), s.sessionLimiter)
+	carried := r.Limits.Proxy
+	carried.Message = r.EngineIO.MaxPayload
+	h := &engineio.Handler{
+		Route: r.Name(), Settings: r.EngineIO, Sessions: &s.sessions, Session: &r.Session,
+		Desk:     &polling.Desk{Guard: &guard, Lot: s.lot, WriteTimeout: r.Limits.Proxy.WriteTimeout},
+		Dialer:   dial,
+		Carriers: &proxy.Carriers{Limits: carried, Live: &s.live, Observer: dial.Observer},
+		Target:   pathOf(r),
+		Observer: s.metrics.Sessions(r.Name(), "engineio"), Log: s.log,
+	}
+	if r.Upstream.Subprotocol != "" {
+		h.Subprotocols = []string{r.Upstream.Subprotocol}
+	}
+	return &door{path: strings.TrimSuffix(r.Path, "/") + r.EngineIO.Path, Handler: h}
+}
+
+// pathOf is the route's path in plain letters.
+func pathOf(r config.Route) string {
+	plain, err := url.PathUnescape(r.Path)
+	if err != nil {
+		return r.Path // config has refused it
+	}
+	return plain
+}
+
+// boundSessions bounds what sessions take beside the sockets of their clients, which
+// may be one for many of them: each has one to the backend. limits.connections may
+// be off; raw connections are bounded by their own sockets even then.
+func (s *Server) boundSessions() {
+	most := access.Limits{}.Derive(s.budget.sockets).Connections
+	s.sessionLimiter = access.NewLimiter(access.Limits{Connections: most, PerAddress: -1, HandshakesPerSecond: -1})
+	s.waiting.most = int64(2 * s.budget.sockets)
+	s.metrics.SessionMemory(s.sessions.Held, func() int64 { return s.inForce.Load().config.SessionMemory.Limit })
+}
+
+// serveSession serves a request for a session, or to begin one. It may wait for as
+// long as the session has nothing to say; the deadlines of bodies and answers are
+// the protocol's own.
+func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, d *door) {
+	if overHTTP2(r) {
+		if !s.waiting.enter() {
+			s.refuse(w, r, tooManyStreams())
+			return
+		}
+		defer s.waiting.leave()
+	}
+	// Another server does not know the session: its client is to come back here for
+	// as long as there is a listener.
+	w.Header().Del("Connection")
+	if r.ContentLength != 0 {
+		// Of a body that nobody wants. Who reads it sets a deadline of its own.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(answerTime))
+	}
+	d.ServeHTTP(w, r)
+}
+
+// A gate bounds requests over HTTP/2 that take no descriptor, and so no token of the
+// slots: idle polls would leave none to anybody else. A session has a poll and a
+// POST under way at most, and there are fewer sessions than half of what the gate
+// lets in. So polls leave room for POSTs, and what fills the gate are requests that
+// are answered at once and whose clients do not take the answer.
+type gate struct {
+	most   int64
+	inside atomic.Int64
+}
+
+func (g *gate) enter() bool {
+	if g.inside.Add(1) <= g.most {
+		return true
+	}
+	g.inside.Add(-1)
+	return false
+}
+
+func (g *gate) leave() { g.inside.Add(-1) }
