@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"demo":              {}, // a backend that knows nothing of us
 	"protocol/engineio": {"access", "polling", "proxy", "session", "heartbeat"},
 	"protocol/sockjs":   {"access", "polling", "proxy", "session", "heartbeat"},
-	"protocol/resume":   {"access", "polling", "proxy", "session", "heartbeat"},
+	"protocol/resume":   {"protocol/resume/wire", "access", "polling", "proxy", "session", "heartbeat"},
 	"protocol/socketio": {"protocol/engineio", "session"},
 	"proxy":             {"access", "loop", "session", "heartbeat"},
 	"polling":           {"access", "loop", "session", "heartbeat"},
@@ -36,6 +36,8 @@ var mayImport = map[string][]string{
 	"test/authority":    {},
 	"test/faultlink":    {},
 	"test/history":      {},
+
+	"protocol/resume/wire": {}, // what clients share with the server, and must not bring the server along
 }
 
 // mayName says which packages of ours may import a library, in code that is not
