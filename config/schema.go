@@ -73,7 +73,11 @@ func keySchema(v reflect.Value, f field, path string) object {
 	case isList(f.typ):
 		one := leafSchema(reflect.New(f.typ.Elem()).Elem(), f, path)
 		// What has a default list cannot do without an entry.
-		s = object{"anyOf": []any{object{"type": "array", "items": one, "minItems": min(1, v.Len()), "maxItems": maxItems}, one}}
+		least := min(1, v.Len())
+		if top == "session.identity" {
+			least = 0 // the id alone, then
+		}
+		s = object{"anyOf": []any{object{"type": "array", "items": one, "minItems": least, "maxItems": maxItems}, one}}
 	default:
 		s = leafSchema(v, f, path)
 	}

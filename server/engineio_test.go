@@ -317,3 +317,49 @@ func TestDrainEndsEngineIOSessions(t *testing.T) {
 		})
 	}
 }
+
+// While load balancers learn, clients of sessions come back over the connections that
+// they have; no other server knows them.
+func TestEngineIOGoesOnWhileReadinessIs503(t *testing.T) {
+	a := newApp(t)
+	s := start(t, Environment{}, withDrain(parse(t, speaking+"upstream: %s", a.ws()), time.Minute, time.Second))
+	p := s.engine("/engine.io/")
+	p.open("")
+	s.stop()
+	eventually(t, "the drain", s.draining.Load)
+	res, body := p.ask("POST", "", "4hello")
+	if res.Close || body != "ok" {
+		t.Errorf("POST: %q, close %v; want ok and the connection kept", body, res.Close)
+	}
+	if got := p.get(); got != "4hello" {
+		t.Errorf("GET: %q; want the echo", got)
+	}
+	plain, err := p.http.Get("http://" + s.addr() + "/page")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _ = plain.Body.Close(); !plain.Close {
+		t.Error("a plain request keeps its connection; want it to find another server")
+	}
+	s.Close()
+}
+
+// A sid is a secret: who reads the log cannot take a session over.
+func TestSidsStayOutOfTheLog(t *testing.T) {
+	s := start(t, Environment{}, parse(t, speaking+"upstream: %s", teller(t)))
+	p := s.engine("/engine.io/")
+	p.open("")
+	var seen struct{ Header http.Header }
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(p.get(), "4")), &seen); err != nil {
+		t.Fatal(err)
+	}
+	p.ask("PUT", "", "x")
+	thief := s.engine("/engine.io/")
+	thief.sid = p.sid + "x"
+	thief.ask("GET", "", "")
+	p.post("1")
+	eventually(t, "the line of its end", func() bool { return strings.Contains(s.log.String(), `"msg":"session ended"`) })
+	if log := s.log.String(); strings.Contains(log, p.sid) || !strings.Contains(log, seen.Header.Get("X-Sidecar-Session")) {
+		t.Errorf("want the public name %q and not %q in:\n%s", seen.Header.Get("X-Sidecar-Session"), p.sid, log)
+	}
+}

@@ -298,3 +298,47 @@ func TestStreamsAreBounded(t *testing.T) {
 	a.let()
 	eventually(t, "giving the tokens back", func() bool { return s.slots.open() <= 4 })
 }
+
+// Idle polls over HTTP/2 hold no descriptor, and keep nobody else out: neither the
+// POSTs of their own sessions nor plain requests nor those with a socket of their own.
+func TestIdlePollsOverHTTP2StarveNobody(t *testing.T) {
+	a := newApp(t)
+	s := startTLSIn(t, Environment{Descriptors: 330}, parse(t, speaking+"upstream: %s", a.ws())) // 99 sockets
+	c := s.client(true)
+	const sessions = 90
+	var first *engineClient
+	var held <-chan string
+	for i := range sessions {
+		p := &engineClient{t: t, base: s.url("/engine.io/"), http: c}
+		p.open("")
+		ended := p.park()
+		if i == 0 {
+			first, held = p, ended
+		}
+	}
+	s.holds(sessions)
+	if n := s.slots.open(); n > 2+5 { // two listeners that wait, and the client's connections
+		t.Errorf("%d tokens are taken by %d polls; want those of sockets only", n, sessions)
+	}
+	if n := s.waiting.inside.Load(); n != sessions {
+		t.Errorf("%d requests are counted; want %d", n, sessions)
+	}
+	first.post("4hello")
+	if got := within(t, held); got != "200 4hello" {
+		t.Errorf("the poll of a session that was posted to: %q", got)
+	}
+	if res, _ := s.get(c, "/page"); res.StatusCode != 200 {
+		t.Errorf("a plain request over HTTP/2: %d; want 200", res.StatusCode)
+	}
+	echoes(t, s.wss("/ws"), "a raw WebSocket")
+}
+
+func TestGate(t *testing.T) {
+	g := gate{most: 2}
+	if !g.enter() || !g.enter() || g.enter() || g.enter() {
+		t.Error("a gate for two does not let in two")
+	}
+	if g.leave(); !g.enter() || g.enter() {
+		t.Error("who left makes no room, or too much")
+	}
+}
