@@ -115,6 +115,9 @@ func (r *rig) park() {
 
 // empty ends all sessions, and fails if anything of them is left.
 func (r *rig) empty() {
+	for len(r.back.conns) > 0 {
+		(<-r.back.conns).Close() // it would not answer a close
+	}
 	for _, s := range r.all.All() {
 		s.End(session.Drained, session.Close{Code: codeGoingAway})
 	}
