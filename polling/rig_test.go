@@ -75,6 +75,12 @@ func newRig(t *testing.T, w way) *rig {
 	r.Config.ErrorLog = log.New(io.Discard, "", 0)
 	r.Config.ReadHeaderTimeout = patience
 	r.EnableHTTP2 = w.http2
+	r.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			tcp.SetWriteBuffer(64 << 10) // or the kernel takes megabytes for a client that reads nothing
+		}
+		return ctx
+	}
 	if w.tls {
 		r.StartTLS()
 	} else {
@@ -150,6 +156,11 @@ func (r *rig) serve(w http.ResponseWriter, q *http.Request) {
 	case "/now":
 		r.desk.Write(w, q, r.now())
 	default:
+		b, err := r.desk.Read(w, q, 100)
+		if err != nil {
+			r.t.Errorf("Read: %v", err)
+		}
+		w.Header().Set("X-Read", string(b))
 		w.Header().Set("X-Path", q.URL.Path)
 		p, err := r.desk.Hold(w, q, func() { r.gone.Add(1); r.left <- struct{}{} })
 		if err != nil {
@@ -170,6 +181,33 @@ func (r *rig) poll() *Poll {
 	case <-time.After(patience):
 		r.t.Fatal("no poll is held")
 		return nil
+	}
+}
+
+// settled waits until n connections are in the lot at this stage; where nothing is
+// parked there is nothing to wait for.
+func (r *rig) settled(at stage, n int) {
+	r.t.Helper()
+	if !r.way.parks() {
+		return
+	}
+	within(r.t, "parking", func() bool {
+		found := 0
+		r.desk.Lot.each(func(s *seat) {
+			if s.stage == at {
+				found++
+			}
+		})
+		return found == n
+	})
+}
+
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for begun := time.Now(); !ok(); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > patience {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
 	}
 }
 
