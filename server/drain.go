@@ -55,6 +55,7 @@ func wait(ctx context.Context, d time.Duration) {
 // says how many connections and requests were cut.
 func (s *Server) empty(ctx context.Context, spread time.Duration) (connections, requests int) {
 	const reason = "server going away"
+	s.closing.Store(true)
 	var relayed sync.WaitGroup
 	relayed.Go(func() { connections = s.live.Drain(ctx, spread, goingAway, reason) })
 	polls := 0

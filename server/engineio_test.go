@@ -278,7 +278,7 @@ func TestDrainEndsEngineIOSessions(t *testing.T) {
 	for _, way := range []string{"loops", "goroutines"} {
 		t.Run(way, func(t *testing.T) {
 			a := newApp(t)
-			s := start(t, Environment{Goroutines: way == "goroutines"}, withDrain(parse(t, speaking+"upstream: %s", a.ws()), 0, 5*time.Second))
+			s := start(t, Environment{Goroutines: way == "goroutines"}, withDrain(parse(t, speaking+"upstream: %s", a.ws()), 0, 2*time.Second))
 			var held []<-chan string
 			for range 5 {
 				p := s.engine("/engine.io/")
@@ -305,7 +305,7 @@ func TestDrainEndsEngineIOSessions(t *testing.T) {
 			if err := s.wait(patience); err != nil {
 				t.Errorf("Run: %v; want nil\n%s", err, s.log)
 			}
-			if took := time.Since(begin); took > 5*time.Second {
+			if took := time.Since(begin); took > 2*time.Second {
 				t.Errorf("took %v; want less than drain.for", took)
 			}
 			if got, want := strings.Count(s.log.String(), `"msg":"session ended"`), 6; got != want {
@@ -361,5 +361,56 @@ func TestSidsStayOutOfTheLog(t *testing.T) {
 	eventually(t, "the line of its end", func() bool { return strings.Contains(s.log.String(), `"msg":"session ended"`) })
 	if log := s.log.String(); strings.Contains(log, p.sid) || !strings.Contains(log, seen.Header.Get("X-Sidecar-Session")) {
 		t.Errorf("want the public name %q and not %q in:\n%s", seen.Header.Get("X-Sidecar-Session"), p.sid, log)
+	}
+}
+
+// A client whose poll is answered while the listeners are closed cannot poll again:
+// it is told the end with the answer, and not by a refused connection.
+func TestAnAnswerInTheDrainIsTheLast(t *testing.T) {
+	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	conns := make(chan *websocket.Conn, 2)
+	b := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := up.Upgrade(w, r, nil); err == nil {
+			conns <- c
+		}
+	}))
+	t.Cleanup(func() { b.CloseClientConnections(); b.Close() })
+	for _, way := range []string{"loops", "goroutines"} {
+		t.Run(way, func(t *testing.T) {
+			s := start(t, Environment{Goroutines: way == "goroutines"},
+				withDrain(parse(t, speaking+"upstream: %s", "ws"+strings.TrimPrefix(b.URL, "http")), 0, 20*time.Second))
+			var polls [2]<-chan string
+			var backends [2]*websocket.Conn
+			for i := range polls {
+				p := s.engine("/engine.io/")
+				p.open("")
+				backends[i] = <-conns
+				defer backends[i].Close()
+				polls[i] = p.park()
+			}
+			s.holds(2)
+			s.stop()
+			first := make(chan int, 1)
+			go func() { code, _ := closeOf(t, backends[0]); first <- code }()
+			if got := within(t, polls[0]); got != "200 1" {
+				t.Errorf("the first, whose turn is at once: %q", got)
+			}
+			if code := <-first; code != 1001 {
+				t.Errorf("its backend heard %d; want 1001", code)
+			}
+			begin := time.Now() // the other's turn is after 8 s
+			if err := backends[1].WriteMessage(websocket.TextMessage, []byte("late")); err != nil {
+				t.Fatal(err)
+			}
+			if got := within(t, polls[1]); got != "200 4late\x1e1" {
+				t.Errorf("the other: %q; want the message and the close", got)
+			}
+			if code, reason := closeOf(t, backends[1]); code != 1001 || reason != "server going away" {
+				t.Errorf("its backend heard %d %q; want 1001", code, reason)
+			}
+			if err := s.wait(patience); err != nil || time.Since(begin) > 6*time.Second {
+				t.Errorf("Run: %v after %v; want nil at once", err, time.Since(begin))
+			}
+		})
 	}
 }

@@ -76,6 +76,7 @@ type Server struct {
 	inForce           atomic.Pointer[plan]
 	reloading         sync.Mutex
 	started, draining atomic.Bool
+	closing           atomic.Bool     // of the listeners: who leaves cannot come back
 	life              context.Context // ends when everything is to be cut
 	cut               context.CancelCauseFunc
 	requests          context.Context // of every request; ends after those that may finish have

@@ -54,6 +54,7 @@ func (s *Server) engineIO(r config.Route, guard access.Guard, dial *proxy.Dialer
 		Dialer:   dial,
 		Carriers: &proxy.Carriers{Limits: carried, Live: &s.live, Observer: dial.Observer},
 		Target:   pathOf(r),
+		Leaving:  s.closing.Load,
 		Observer: s.metrics.Sessions(r.Name(), "engineio"), Log: s.log,
 	}
 	if r.Upstream.Subprotocol != "" {

@@ -70,6 +70,7 @@ var (
 	saidBye  = ending{session.Left, session.Close{Code: codeNoStatus}, session.Close{Code: codeNoStatus}, noop}
 	vanished = ending{session.Left, session.Close{Code: codeGoingAway}, session.Close{Code: codeGoingAway}, closing}
 	silent   = ending{session.Expired, session.Close{Code: codeGoingAway}, session.Close{Code: codeGoingAway, Reason: "ping timeout"}, closing}
+	drained  = ending{session.Drained, session.Close{Code: codeGoingAway, Reason: "server going away"}, session.Close{Code: codeGoingAway}, closing}
 	breach   = ending{session.Broken, session.Close{Code: codeGoingAway}, session.Close{Code: codeNoStatus}, closing}
 	stuck    = ending{session.Broken, session.Close{Code: codeUnsupported, Reason: "text with U+001E cannot go by polling"}, session.Close{Code: codeGoingAway}, closing}
 )

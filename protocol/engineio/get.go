@@ -16,6 +16,7 @@ type draught struct {
 	body    []byte
 	last    uint64 // the number of its last message
 	counted bool   // in engine.writing
+	final   bool   // there will be no other: the program stops
 	stuck   bool   // the message behind it cannot travel
 }
 
@@ -126,6 +127,7 @@ func (e *engine) draw(idle bool) *draught {
 	}
 	e.got = nil
 	d := &draught{engine: e, last: b.Last()}
+	d.final = !idle && b.Close == nil && e.handler.Leaving != nil && e.handler.Leaving()
 	d.fill(all, e.beat.owed, b.Close != nil)
 	e.beat.owed, e.jammed = false, d.stuck
 	if d.counted = len(all) > 0; d.counted {
@@ -179,7 +181,7 @@ func (d *draught) fill(all []session.Message, pings, closes bool) {
 		}
 		d.body = addMessage(d.body, m)
 	}
-	if closes || d.stuck {
+	if closes || d.stuck || d.final {
 		d.body = add(d.body, closing)
 	}
 	if len(d.body) == 0 {
@@ -204,6 +206,8 @@ func (d *draught) done(ok bool) {
 		e.finish(stuck)
 	case !ok:
 		e.finish(vanished)
+	case d.final:
+		e.finish(drained)
 	case e.socket != nil && e.writing == 0:
 		e.stir()
 	default:

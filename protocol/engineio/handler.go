@@ -47,8 +47,12 @@ type Handler struct {
 	Target string
 	// Subprotocols are offered to the backend, unless the client brings its own.
 	Subprotocols []string
-	Observer     session.Observer // nil: nobody
-	Log          *slog.Logger     // nil: slog.Default()
+	// Leaving reports whether clients can no longer come back for another poll,
+	// because the program stops and takes no connections: an answer then has the
+	// session's end with it. Nil: never.
+	Leaving  func() bool
+	Observer session.Observer // nil: nobody
+	Log      *slog.Logger     // nil: slog.Default()
 
 	once sync.Once // complains about text that cannot travel
 	late lates
