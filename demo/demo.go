@@ -44,6 +44,8 @@ type backend struct {
 
 // Backend serves the page at /, plain HTTP below /api/, and these WebSockets:
 //
+//	/                      /close if a code is asked for, and /echo if not: where
+//	                       sessions of Engine.IO arrive, which have no path of their own
 //	/echo                  sends back what it gets; permessage-deflate and Subprotocol if offered
 //	/ticker                a JSON object with n and time at once, and then every second
 //	/chat?name=…           one room: text is passed on to all; see room
@@ -72,7 +74,9 @@ func (b *backend) handler() http.Handler {
 	mux.HandleFunc("GET /refuse", refuse)
 	mux.HandleFunc("GET /api/hello", hello)
 	mux.HandleFunc("GET /api/stream", stream)
-	mux.Handle("GET /", page())
+	files := page()
+	mux.Handle("GET /", files)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { b.root(w, r, files) })
 	return bounded(mux)
 }
 

@@ -64,7 +64,7 @@ func TestOnceAgainstBackendAlone(t *testing.T) {
 	if Once(t.Context(), &table, s.URL) {
 		t.Error("all passed without a sidecar")
 	}
-	got, want := failures(t, table.String()), []string{"foreign Origin refused"}
+	got, want := failures(t, table.String()), []string{"Engine.IO by polling", "Engine.IO by WebSocket", "Engine.IO upgrade", "foreign Origin refused"}
 	if !slices.Equal(got, want) {
 		t.Errorf("failed: %q; want %q\n%s", got, want, table.String())
 	}
@@ -74,7 +74,7 @@ func TestOncePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table strings.Builder
 		b := newBackend(100)
-		ok := run(t.Context(), &table, testBase, serve(t, sameOrigin(b.handler())))
+		ok := run(t.Context(), &table, testBase, serve(t, sameOrigin(withEngine(&fakeEngine{}, b.handler()))))
 		if failed := failures(t, table.String()); !ok || failed != nil {
 			t.Errorf("passed: %v, failed: %q; want all passed\n%s", ok, failed, table.String())
 		}
@@ -87,7 +87,7 @@ func TestOncePasses(t *testing.T) {
 
 func TestOnceBesideOthersInTheChat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dial := serve(t, sameOrigin(Backend()))
+		dial := serve(t, sameOrigin(withEngine(&fakeEngine{}, Backend())))
 		done := make(chan bool)
 		for range 3 {
 			go func() { done <- run(t.Context(), new(strings.Builder), testBase, dial) }()
@@ -124,11 +124,11 @@ func TestOnceStopsWithItsContext(t *testing.T) {
 		defer cancel()
 		var table strings.Builder
 		start := time.Now()
-		if run(ctx, &table, testBase, serve(t, sameOrigin(Backend()))) {
+		if run(ctx, &table, testBase, serve(t, sameOrigin(withEngine(&fakeEngine{}, Backend())))) {
 			t.Error("all passed although there was no time")
 		}
 		got := failures(t, table.String())
-		if want := []string{"ticker", "chat between two", "HTTP pass-through", "HTTP streaming", "foreign Origin refused"}; !slices.Equal(got, want) {
+		if want := []string{"ticker", "chat between two", "Engine.IO by polling", "Engine.IO by WebSocket", "Engine.IO upgrade", "HTTP pass-through", "HTTP streaming", "foreign Origin refused"}; !slices.Equal(got, want) {
 			t.Errorf("failed: %q; want %q", got, want)
 		}
 		if got := time.Since(start); got != time.Second {

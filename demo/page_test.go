@@ -41,21 +41,32 @@ func TestPageHeaders(t *testing.T) {
 	}
 }
 
+// pages are the names of all files of the page.
+func pages(t *testing.T) (names []string) {
+	t.Helper()
+	err := fs.WalkDir(pageFiles, "page", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil || len(names) < 8 {
+		t.Fatalf("files %q, %v", names, err)
+	}
+	return names
+}
+
 // TestPageFiles asks for each file and for each that it names.
 func TestPageFiles(t *testing.T) {
-	named := regexp.MustCompile(`(?:src|href|from)[= ]["'](?:\./)?([\w-]+\.(?:js|css))["']`)
-	kinds := map[string]string{".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-	files, err := fs.ReadDir(pageFiles, "page")
-	if err != nil {
-		t.Fatal(err)
-	}
+	named := regexp.MustCompile(`(?:src|href|from)[= ]["'](?:\./)?([\w./-]+\.(?:js|css))["']`)
+	kinds := map[string]string{".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".txt": "text/plain"}
 	links := 0
-	for _, f := range files {
-		target := "/" + strings.TrimSuffix(f.Name(), "index.html")
+	for _, name := range pages(t) {
+		target := "/" + strings.TrimSuffix(strings.TrimPrefix(name, "page/"), "index.html")
 		resp := fetch("GET", target)
 		kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-		if resp.StatusCode != http.StatusOK || kind != kinds[path.Ext(f.Name())] {
-			t.Errorf("GET %s: status %d, type %q; want 200, %q", target, resp.StatusCode, kind, kinds[path.Ext(f.Name())])
+		if resp.StatusCode != http.StatusOK || kind != kinds[path.Ext(name)] {
+			t.Errorf("GET %s: status %d, type %q; want 200, %q", target, resp.StatusCode, kind, kinds[path.Ext(name)])
 		}
 		body, err := io.ReadAll(resp.Body)
 		if err != nil {
@@ -64,7 +75,7 @@ func TestPageFiles(t *testing.T) {
 		for _, m := range named.FindAllStringSubmatch(string(body), -1) {
 			links++
 			if _, err := fs.Stat(pageFiles, "page/"+m[1]); err != nil {
-				t.Errorf("%s names %q: %v", f.Name(), m[1], err)
+				t.Errorf("%s names %q: %v", name, m[1], err)
 			}
 		}
 	}
@@ -76,11 +87,7 @@ func TestPageFiles(t *testing.T) {
 // TestPageKeepsToItself wants no other host, and no text that could become markup.
 func TestPageKeepsToItself(t *testing.T) {
 	bad := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|@import|https?://[^'" ]*`)
-	files, err := fs.Glob(pageFiles, "page/*")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("files %q, %v", files, err)
-	}
-	for _, name := range files {
+	for _, name := range pages(t) {
 		text, err := fs.ReadFile(pageFiles, name)
 		if err != nil {
 			t.Fatal(err)

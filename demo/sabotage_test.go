@@ -132,22 +132,31 @@ var sabotages = []sabotage{
 // must fail, and every check must be named by one, or it cannot fail.
 func TestChecksNotice(t *testing.T) {
 	noticed := map[string]bool{"foreign Origin refused": true} // by TestOnceAgainstBackendAlone
-	for _, s := range sabotages {
-		t.Run(s.name, func(t *testing.T) {
+	try := func(name string, fails []string, h func() http.Handler) {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				mux := http.NewServeMux()
-				mux.Handle("/", Backend())
-				mux.HandleFunc(s.path, s.bad)
 				var table strings.Builder
-				ok := run(t.Context(), &table, testBase, serve(t, sameOrigin(mux)))
-				if got := failures(t, table.String()); ok || !slices.Equal(got, s.fails) {
-					t.Errorf("passed: %v, failed: %q; want %q\n%s", ok, got, s.fails, table.String())
+				ok := run(t.Context(), &table, testBase, serve(t, sameOrigin(h())))
+				if got := failures(t, table.String()); ok || !slices.Equal(got, fails) {
+					t.Errorf("passed: %v, failed: %q; want %q\n%s", ok, got, fails, table.String())
 				}
 			})
 		})
-		for _, name := range s.fails {
+		for _, name := range fails {
 			noticed[name] = true
 		}
+	}
+	for _, s := range sabotages {
+		try(s.name, s.fails, func() http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle("/", Backend())
+			mux.HandleFunc(s.path, s.bad)
+			return withEngine(&fakeEngine{}, mux)
+		})
+	}
+	for i := range engineFaults {
+		f := &engineFaults[i]
+		try(f.name, f.fails, func() http.Handler { return withEngine(&f.bad, Backend()) })
 	}
 	for _, c := range checks {
 		if !noticed[c.name] {

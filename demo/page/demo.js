@@ -30,11 +30,12 @@ class Panel {
     this.pill = make('span', { class: 'pill', role: 'status' });
     this.toggle = make('button', { type: 'button', 'aria-describedby': title.id });
     this.detail = make('p', { class: 'detail' });
+    this.facts = make('dl', { class: 'facts', hidden: '' });
     this.log = make('ol', { class: 'log', tabindex: 0, role: 'log', 'aria-live': 'off', 'aria-label': `${spec.title}: last events` });
     this.form = this.#controls();
     this.node = make('section', { class: 'panel', id: spec.id, 'aria-labelledby': title.id },
       make('div', { class: 'top' }, title, this.pill, this.toggle),
-      make('p', { class: 'about', text: spec.about }), ...this.form, this.detail, this.log);
+      make('p', { class: 'about', text: spec.about }), ...this.form, this.facts, this.detail, this.log);
     this.toggle.addEventListener('click', () => (this.#stop ? this.stop() : this.start()));
     this.#status('idle', 'Not run yet.');
     this.#live(false);
@@ -76,6 +77,13 @@ class Panel {
       b.disabled = !act;
       b.onclick = act ? () => Promise.resolve(act(this.input.value)).catch((e) => this.say(e.message, true)) : null;
     }
+  }
+
+  // hold shows what holds now.
+  hold(facts) {
+    this.facts.hidden = false;
+    this.facts.replaceChildren(...Object.entries(facts).map(([name, value]) => make('div', {},
+      make('dt', { text: name }), make('dd', { text: value }))));
   }
 
   // say adds a line to the log, and forgets the oldest.
@@ -142,6 +150,7 @@ class Panel {
       signal,
       stopped,
       log: (text) => this.say(text),
+      facts: (facts) => this.hold(facts),
       pass: (detail) => judge('ok', detail),
       act: (acts) => { if (!signal.aborted) this.#acts(acts); },
       live: (wire) => Promise.race([stopped, wire.closed.then(() => { throw wire.ended; })]),

@@ -3,10 +3,11 @@
 // A panel has an id, a title, one line about what it shows, and run(t). run
 // fails by throwing; it has passed when it returns, or says so by t.pass(detail)
 // and then stays live until t.signal aborts (t.stopped). t.log(text) adds a line
-// to its log. Its actions are buttons that call what run puts into t.act under
+// to its log, t.facts({name: value}) shows what holds now. Its actions are buttons that call what run puts into t.act under
 // their name, with what is typed above them, which begins as text.
 
-import { Wire, closeText, ms, want } from './wire.js';
+import { Wire, closeText, ms, readable, want } from './wire.js';
+import { engine } from './engine.js';
 import { plain, refused } from './panels-http.js';
 
 export const panels = [
@@ -17,6 +18,17 @@ export const panels = [
     text: 'Hello, backend',
     actions: [{ name: 'text', label: 'Send text' }, { name: 'bytes', label: 'Send bytes' }, { name: 'burst', label: 'Burst of 100' }],
     run: echo,
+  },
+  {
+    id: 'engine',
+    title: 'Engine.IO',
+    about: 'The stock engine.io-client by polling, by WebSocket, and upgrading with messages under way; the backend sees plain WebSockets. Start it to send your own, or to connect anew another way.',
+    text: 'Hello, backend',
+    actions: [
+      { name: 'text', label: 'Send text' }, { name: 'burst', label: 'Burst of 100' },
+      { name: 'polling', label: 'By polling' }, { name: 'websocket', label: 'By WebSocket' }, { name: 'upgrade', label: 'Upgrading' },
+    ],
+    run: engine,
   },
   {
     id: 'ticker',
@@ -81,11 +93,6 @@ async function roundTrip(t, wire, data, name) {
   const took = ms(start);
   want(name, readable(got), readable(data));
   t.log(`${name} came back in ${took}`);
-}
-
-// readable makes bytes comparable.
-function readable(data) {
-  return typeof data === 'string' ? data : `bytes ${new Uint8Array(data).join(' ')}`;
 }
 
 async function sendMany(t, wire, count) {

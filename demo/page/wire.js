@@ -62,6 +62,11 @@ export function want(what, got, wanted) {
   if (got !== wanted) throw new Error(`${what}: got ${JSON.stringify(got)}; want ${JSON.stringify(wanted)}`);
 }
 
+// readable makes bytes comparable.
+export function readable(data) {
+  return typeof data === 'string' ? data : `bytes ${new Uint8Array(data).join(' ')}`;
+}
+
 export function ms(since) {
   const took = performance.now() - since;
   return `${took < 10 ? took.toFixed(1) : Math.round(took)} ms`;
