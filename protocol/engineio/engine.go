@@ -36,13 +36,14 @@ type engine struct {
 	got       []session.Message // taken by a poll's answer that lingers
 	linger    polling.Linger
 	beat      beat
-	ending    *ending // how it was ended from this side
-	writing   int     // answers with messages that are on their way
-	sending   int     // calls that give the backend messages
-	polled    bool    // there is a GET: poll, or soon to be
-	posted    bool    // there is a POST
-	lingering bool    // a timer runs for what lingers
-	jammed    bool    // a message was taken that cannot travel; the end is near
+	ending    *ending        // how it was ended from this side
+	heard     *session.Close // the backend's close, once it was taken; nil: there was none
+	writing   int            // answers with messages that are on their way
+	sending   int            // calls that give the backend messages
+	polled    bool           // there is a GET: poll, or soon to be
+	posted    bool           // there is a POST
+	lingering bool           // a timer runs for what lingers
+	jammed    bool           // a message was taken that cannot travel; the end is near
 	over      bool
 }
 
@@ -189,7 +190,10 @@ func (e *engine) ended(why session.Reason) {
 // story writes the line in the log about a session that has ended. The caller of
 // story holds mu.
 func (e *engine) story(why session.Reason) func() {
-	s, transport := e.session, "polling"
+	s, transport, backend := e.session, "polling", session.Close{}
+	if e.heard != nil {
+		backend = *e.heard
+	}
 	if e.socket != nil {
 		transport = "websocket"
 	}
@@ -201,7 +205,7 @@ func (e *engine) story(why session.Reason) func() {
 			up, down = s.Tally()
 		}
 		e.handler.log().Info("session ended", "session", session.Public(e.sid), "route", e.handler.Route, "protocol", "engineio",
-			"reason", why.String(), "transport", transport, "duration", time.Since(opened), "messages_up", up, "messages_down", down)
+			"reason", why.String(), "transport", transport, "code", backend.Code, "text", backend.Reason, "duration", time.Since(opened), "messages_up", up, "messages_down", down)
 	}
 }
 

@@ -128,6 +128,9 @@ func (e *engine) draw(idle bool) *draught {
 	e.got = nil
 	d := &draught{engine: e, last: b.Last()}
 	d.final = !idle && b.Close == nil && e.handler.Leaving != nil && e.handler.Leaving()
+	if b.Close != nil {
+		e.heard = b.Close
+	}
 	d.fill(all, e.beat.owed, b.Close != nil)
 	e.beat.owed, e.jammed = false, d.stuck
 	if d.counted = len(all) > 0; d.counted {

@@ -123,6 +123,7 @@ func (s *socket) draw(buf []session.Message) ([]session.Message, *session.Close)
 	}
 	s.last = b.Last()
 	if b.Close != nil {
+		e.heard = b.Close
 		s.end = s.last
 		s.last--
 	}
