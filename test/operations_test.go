@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sidecar/session"
 )
 
 // operations is docs/operations.md from the heading to the next.
@@ -136,6 +138,32 @@ func TestLogLineIsThatOfTheTable(t *testing.T) {
 	}
 	want := slices.Sorted(maps.Keys(line))
 	if got := cells(operations(t, "The log"), 1); !slices.Equal(got, want) {
+		t.Errorf("the table has %v; the program %v", got, want)
+	}
+}
+
+// So has the line of a session's end.
+func TestSessionsLogLineIsThatOfTheTable(t *testing.T) {
+	t.Parallel()
+	_, p := newProgramRig(t, "protocols: [engineio]\nengineio: {ping_interval: 100ms, ping_timeout: 100ms}\n")
+	fetch(t, "http://"+p.addr+"/engine.io/?EIO=4&transport=polling") // and never again
+	line := map[string]any{}
+	if err := json.Unmarshal([]byte(p.log.line(t, `"msg":"session ended"`)), &line); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"time", "level", "msg"} { // of every line
+		delete(line, name)
+	}
+	want := slices.Sorted(maps.Keys(line))
+	if got := cells(operations(t, "A session's line in the log"), 1); !slices.Equal(got, want) {
+		t.Errorf("the table has %v; the program %v", got, want)
+	}
+}
+
+// What a session can end by is in the table, and nothing else.
+func TestSessionsEndAsTheTableSays(t *testing.T) {
+	want := slices.Sorted(slices.Values(session.Reasons))
+	if got := cells(operations(t, "How sessions end"), 1); !slices.Equal(got, want) {
 		t.Errorf("the table has %v; the program %v", got, want)
 	}
 }

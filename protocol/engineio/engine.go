@@ -59,9 +59,13 @@ type ending struct {
 const (
 	codeNormal      = 1000
 	codeGoingAway   = 1001
+	codeBroken      = 1002
 	codeUnsupported = 1003
 	codeNoStatus    = 1005 // in no frame: a close without any
 	codeAbnormal    = 1006 // in no frame: there was none
+	codeInvalid     = 1007
+	codePolicy      = 1008
+	codeTooBig      = 1009
 	codeTryAgain    = 1013
 	codeApps        = 3000 // from here on they are the applications' own
 )

@@ -185,8 +185,15 @@ func (s *socket) Gone(c session.Close) {
 		_ = e.session.Ack(end) // the client has answered the backend's close
 	default:
 		how := vanished
-		if c.Code == codeNormal || c.Code == codeNoStatus || c.Code >= codeApps {
+		switch c.Code {
+		case codeBroken, codeInvalid, codePolicy, codeTooBig: // of WebSocket's own rules
+			how = breach
+		case codeNormal, codeNoStatus:
 			how.backend = c
+		default:
+			if c.Code >= codeApps {
+				how.backend = c
+			}
 		}
 		e.end(how)
 	}
