@@ -74,7 +74,7 @@ func TestPollsNeverMeet(t *testing.T) {
 	inBothWays(t, func(t *testing.T, r *rig) {
 		r.back.echo = true
 		c := r.polling()
-		const all = 2000
+		const all = 1000
 		posted := make(chan error, 1)
 		go func() {
 			for i := range all {
@@ -299,7 +299,7 @@ func TestClosingPostOvertakesThePoll(t *testing.T) {
 // TestClosingPostBesideThePoll: in whichever order they come, one poll has a noop.
 func TestClosingPostBesideThePoll(t *testing.T) {
 	inBothWays(t, func(t *testing.T, r *rig) {
-		for range 200 {
+		for range 50 {
 			c := r.polling()
 			got := make(chan answer, 1)
 			go func() {

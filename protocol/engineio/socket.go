@@ -84,11 +84,11 @@ func (s *socket) Next(buf []session.Message) ([]session.Message, *session.Close)
 		return append(buf, session.Message{Data: b}), nil
 	}
 	switch {
-	case e.over:
-	case e.candidate == s && s.owed:
+	case e.over || e.candidate != s && e.socket != s:
+	case s.owed: // the client may have changed over without waiting for it
 		s.owed = false
 		return text([]byte(answered))
-	case e.socket != s:
+	case e.candidate == s:
 	case s.hello != nil:
 		hello := s.hello
 		s.hello = nil

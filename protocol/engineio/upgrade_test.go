@@ -1,0 +1,432 @@
+package engineio
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sidecar/session"
+)
+
+func TestUpgrade(t *testing.T) {
+	inBothWays(t, func(t *testing.T, r *rig) {
+		r.back.echo = true
+		c := r.polling()
+		p := c.upgrading()
+		p.say(probe)
+		p.want(answered)
+		for range 3 {
+			c.wantGet("6")
+		}
+		p.say("5")
+		p.say("4hello")
+		p.want("4hello")
+		c.wantFault(c.get(), 400, 3)
+	})
+}
+
+// TestOpenPollIsEndedByTheProbe: it would keep the client from changing over.
+func TestOpenPollIsEndedByTheProbe(t *testing.T) {
+	inBothWays(t, func(t *testing.T, r *rig) {
+		c := r.polling()
+		poll := c.begun()
+		p := c.upgrading()
+		p.say(probe)
+		p.want(answered)
+		c.wantGot(poll, "6")
+		// Again: the client may have it from a proxy that waits for the body's end.
+		p.say(probe)
+		p.want(answered)
+		c.wantGet("6")
+	})
+}
+
+func TestMessagesGoByPollingUntilTheChange(t *testing.T) {
+	inBothWays(t, func(t *testing.T, r *rig) {
+		c := r.polling()
+		b := r.back.next()
+		p := c.upgrading()
+		poll := c.begun()
+		b.say("one")
+		c.wantGot(poll, "4one")
+		p.say(probe)
+		p.want(answered)
+		b.say("two")
+		for got := "6"; got == "6"; {
+			if got = c.get().body; got != "6" && got != "4two" {
+				t.Fatalf("poll got %q; want the message", got)
+			}
+		}
+		c.wantPost("4up")
+		b.want("up")
+		b.say("three")
+		e := c.engine()
+		eventually(t, "the message is there", true, func() bool { return r.all.Held() > 1<<10 })
+		p.say("5")
+		p.want("4three")
+		b.say("four")
+		p.want("4four")
+		if e.session.Ended() != 0 {
+			t.Error("the session has ended")
+		}
+	})
+}
+
+// TestPollOvertakesTheChange: it comes before "5" is read, and is refused as one
+// that came later.
+func TestPollOvertakesTheChange(t *testing.T) {
+	inBothWays(t, func(t *testing.T, r *rig) {
+		r.back.echo = true
+		c := r.polling()
+		p := c.upgrading()
+		poll := c.begun()
+		p.say(probe)
+		p.say("5")
+		p.say("4hello")
+		c.wantFault(c.got(poll), 400, 3)
+		p.want(answered)
+		p.want("4hello")
+	})
+}
+
+func TestChangeWithoutAProbe(t *testing.T) {
+	r := newRig(t)
+	r.back.echo = true
+	c := r.polling()
+	p := c.upgrading()
+	p.say("5")
+	p.say("4hello")
+	p.want("4hello")
+}
+
+func TestSecondSocket(t *testing.T) {
+	r := newRig(t)
+	r.back.echo = true
+	c := r.polling()
+	p := c.upgrading()
+	second := func() {
+		t.Helper()
+		c.wantFault(c.refusedSocket(sockets+"&sid="+c.sid), 400, 3)
+	}
+	second()
+	p.say(probe)
+	p.want(answered)
+	second()
+	p.say("5")
+	p.say("4hello")
+	p.want("4hello")
+	second()
+	p.say("4again")
+	p.want("4again")
+}
+
+// TestFailedCandidate: whatever becomes of a WebSocket that is no transport yet, the
+// client goes on polling, and may try again.
+func TestFailedCandidate(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails func(p *peer)
+		code  int // 0: it broke off
+	}{
+		"says something else":  {func(p *peer) { p.say("4hello") }, codeNoStatus},
+		"says nothing at all":  {func(p *peer) { p.say("") }, codeNoStatus},
+		"is no probe":          {func(p *peer) { p.say("2prob") }, codeNoStatus},
+		"sends binary":         {func(p *peer) { p.sayBinary(probe) }, codeNoStatus},
+		"probes and then not":  {func(p *peer) { p.say(probe); p.want(answered); p.say("1") }, codeNoStatus},
+		"closes":               {func(p *peer) { p.bye(4001) }, 4001},
+		"is reset":             {func(p *peer) { p.NetConn().(*net.TCPConn).SetLinger(0); p.Close() }, 0},
+		"is too large":         {func(p *peer) { p.say(strings.Repeat("2", 2<<10)) }, 1009},
+		"reserves a bit":       {func(p *peer) { p.say(probe); p.NetConn().Write([]byte{0xa1, 0x80, 0, 0, 0, 0}) }, 1002},
+		"reserves a bit first": {func(p *peer) { p.NetConn().Write([]byte{0xa1, 0x80, 0, 0, 0, 0}) }, 1002},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, small)
+			client := r.polling()
+			b := r.back.next()
+			for range 2 {
+				poll := client.begun()
+				p := client.upgrading()
+				c.fails(p)
+				if c.code != 0 {
+					p.wantClose(c.code)
+				}
+				e := client.engine()
+				eventually(t, "there is a candidate", false, func() bool {
+					e.mu.Lock()
+					defer e.mu.Unlock()
+					return e.candidate != nil
+				})
+				client.wantPost("4hello")
+				b.want("hello")
+				b.say("hello")
+				if a := client.got(poll); a.body == "6" {
+					client.wantGet("4hello")
+				} else if a.body != "4hello" {
+					t.Errorf("poll got %d %q", a.status, a.body)
+				}
+			}
+			p := client.upgrading()
+			p.say("5")
+			p.say("4hello")
+			b.want("hello")
+		})
+	}
+}
+
+func TestUpgradeTimeout(t *testing.T) {
+	for _, probes := range []bool{false, true} {
+		r := newRig(t, func(r *rig) { r.h.Settings.UpgradeTimeout = 50 * time.Millisecond })
+		c := r.polling()
+		p := c.upgrading()
+		if probes {
+			p.say(probe)
+			p.want(answered)
+		}
+		p.wantClose(codeNoStatus)
+		c.wantPost("4hello")
+		r.back.next().want("hello")
+	}
+}
+
+// TestBackendClosesWhileProbing: the client hears of it by polling, which is its
+// transport.
+func TestBackendClosesWhileProbing(t *testing.T) {
+	inBothWays(t, func(t *testing.T, r *rig) {
+		c := r.polling()
+		b := r.back.next()
+		p := c.upgrading()
+		p.say(probe)
+		p.want(answered)
+		poll := c.begun()
+		b.say("last")
+		b.bye(4001)
+		got := ""
+		for a := c.got(poll); ; a = c.get() {
+			if a.status != 200 {
+				t.Fatalf("poll got %d %q after %q", a.status, a.body, got)
+			}
+			if got += strings.ReplaceAll(a.body, "6", ""); strings.HasSuffix(got, "1") {
+				break
+			}
+		}
+		if strings.ReplaceAll(got, "\x1e", "") != "4last1" {
+			t.Errorf("polls got %q; want the message and the close", got)
+		}
+		p.wantClose(codeGoingAway)
+		c.wantUnknown()
+	})
+}
+
+func TestSessionEndsWhileProbing(t *testing.T) {
+	r := newRig(t)
+	c := r.polling()
+	p := c.upgrading()
+	c.wantPost("1")
+	p.wantClose(codeNoStatus)
+	r.back.next().wantClose(codeNoStatus)
+	r.wantSessions(0)
+}
+
+// TestSocketWaitsForTheLastAnswer: what an answer carries comes first, however long
+// the client takes to read it.
+func TestSocketWaitsForTheLastAnswer(t *testing.T) {
+	inBothWays(t, func(t *testing.T, r *rig) {
+		c := r.polling()
+		b := r.back.next()
+		large := strings.Repeat("x", 12<<20)
+		conn := c.rawPoll()
+		b.say(large)
+		e := c.engine()
+		writing := func() bool {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return e.writing > 0
+		}
+		eventually(t, "the answer is on its way", true, writing)
+		p := c.upgrading()
+		p.say(probe)
+		p.want(answered)
+		p.say("5")
+		p.say("4up")
+		b.want("up")
+		b.say("behind")
+		eventually(t, "the message is there", true, func() bool { return r.all.Held() > 1<<10 })
+		heard := make(chan time.Time, 1)
+		go func() { p.want("4behind"); heard <- time.Now() }()
+		if !writing() {
+			t.Fatal("the answer is out already; make it larger")
+		}
+		select {
+		case <-heard:
+			t.Fatal("the WebSocket overtook the answer")
+		default:
+		}
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil || string(body) != "4"+large {
+			t.Fatalf("the answer has %d bytes (%v); want %d", len(body), err, len(large)+1)
+		}
+		select {
+		case <-heard:
+		case <-time.After(patience):
+			t.Fatal("nothing came by the WebSocket")
+		}
+	})
+}
+
+// rawPoll is a poll of a client that does not read.
+func (c *client) rawPoll() net.Conn {
+	c.t.Helper()
+	d := net.Dialer{Timeout: patience}
+	conn, err := d.Dial("tcp", c.r.Listener.Addr().String())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { conn.Close() })
+	conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+	fmt.Fprintf(conn, "GET /app/engine.io/?%s HTTP/1.1\r\nHost: x\r\n\r\n", c.query())
+	c.wantOpen()
+	return conn
+}
+
+// TestAnswerIsLostInTheChange: messages that the client cannot have are the session's
+// end, and never left out.
+func TestAnswerIsLostInTheChange(t *testing.T) {
+	inBothWays(t, func(t *testing.T, r *rig) {
+		c := r.polling()
+		b := r.back.next()
+		conn := c.rawPoll()
+		b.say(strings.Repeat("x", 12<<20))
+		e := c.engine()
+		eventually(t, "the answer is on its way", true, func() bool {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return e.writing > 0
+		})
+		p := c.upgrading()
+		p.say("5")
+		p.say("4up")
+		b.want("up")
+		b.say("behind")
+		conn.(*net.TCPConn).SetLinger(0)
+		conn.Close()
+		p.wantNothingBut(codeGoingAway)
+		b.wantClose(codeGoingAway)
+		r.wantSessions(0)
+	})
+}
+
+// TestUpgradeUnderTraffic: both ways, with polls and POSTs up to the moment of the
+// change; nothing is lost, doubled or out of order.
+func TestUpgradeUnderTraffic(t *testing.T) {
+	inBothWays(t, func(t *testing.T, r *rig) {
+		for range 8 {
+			c := r.polling()
+			upgradeUnderTraffic(t, c, r.back.next())
+		}
+	})
+}
+
+func upgradeUnderTraffic(t *testing.T, c *client, b *peer) {
+	const all = 300
+	ready := make(chan struct{}, 2*all)
+	go func() {
+		for i := range all {
+			if b.WriteMessage(1, fmt.Append(nil, i)) != nil {
+				return
+			}
+			<-ready // one for each that came up, so that both ways last
+		}
+	}()
+	up, down := make(chan string, 2*all), 0
+	go func() {
+		for range all {
+			_, m, err := b.ReadMessage()
+			if err != nil {
+				break
+			}
+			up <- string(m)
+			ready <- struct{}{}
+		}
+		close(up)
+	}()
+	next := func(packet string) {
+		t.Helper()
+		if want := fmt.Sprint("4", down); packet != want {
+			t.Fatalf("got packet %q; want %q", packet, want)
+		}
+		down++
+	}
+	sent := 0
+	p := c.upgrading()
+	for probed := false; ; {
+		a := c.get()
+		if a.status != 200 {
+			t.Fatalf("poll got %d %q", a.status, a.body)
+		}
+		if a.body == "6" {
+			break
+		}
+		for _, packet := range strings.Split(a.body, "\x1e") {
+			next(packet)
+		}
+		c.wantPost(fmt.Sprint("4", sent, "\x1e4", sent+1))
+		if sent += 2; sent >= all/10 && !probed {
+			p.say(probe)
+			p.want(answered)
+			probed = true
+		}
+		if sent >= all/2 {
+			break
+		}
+	}
+	p.say("5")
+	go func() {
+		for ; sent < all; sent++ {
+			p.WriteMessage(1, fmt.Append(nil, "4", sent))
+		}
+	}()
+	for down < all {
+		m, _ := p.hear()
+		next(m)
+	}
+	count := 0
+	for m := range up {
+		if m != fmt.Sprint(count) {
+			t.Fatalf("backend got %q; want %d", m, count)
+		}
+		count++
+	}
+	if count != all {
+		t.Errorf("backend got %d messages; want %d", count, all)
+	}
+	c.engine().session.End(session.Left, session.Close{Code: codeNormal})
+	b.Close()
+}
+
+func TestUpgradeOfASessionThatIsNotThere(t *testing.T) {
+	r := newRig(t)
+	c := r.client()
+	a := c.ask("GET", sockets+"&sid=x", "", func(r *http.Request) {
+		r.Header.Set("Connection", "Upgrade")
+		r.Header.Set("Upgrade", "h2c")
+	})
+	c.wantFault(a, 400, 1)
+	c = r.polling()
+	a = c.ask("GET", sockets+"&sid="+c.sid, "", func(r *http.Request) {
+		r.Header.Set("Connection", "Upgrade")
+		r.Header.Set("Upgrade", "h2c")
+	})
+	if a.status != 400 {
+		t.Errorf("an upgrade to h2c got %d; want 400", a.status)
+	}
+	c.wantPost("4still there")
+	r.back.next().want("still there")
+}
