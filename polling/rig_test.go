@@ -54,7 +54,7 @@ func clear(w way) bool { return !w.tls }
 // what it read, and whose /now answers at once.
 type rig struct {
 	*httptest.Server
-	t     *testing.T
+	t     testing.TB
 	way   way
 	desk  *Desk
 	polls chan *Poll
@@ -64,7 +64,7 @@ type rig struct {
 	back  backs
 }
 
-func newRig(t *testing.T, w way) *rig {
+func newRig(t testing.TB, w way) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, way: w, polls: make(chan *Poll, 100), left: make(chan struct{}, 100_000),
@@ -202,7 +202,7 @@ func (r *rig) settled(at stage, n int) {
 	})
 }
 
-func within(t *testing.T, what string, ok func() bool) {
+func within(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for begun := time.Now(); !ok(); time.Sleep(time.Millisecond) {
 		if time.Since(begun) > patience {
@@ -275,7 +275,7 @@ func await(t *testing.T, c <-chan reply) reply {
 // A raw client says HTTP/1 byte by byte.
 type raw struct {
 	net.Conn
-	t *testing.T
+	t testing.TB
 	r *bufio.Reader
 }
 
