@@ -33,6 +33,7 @@ func (d *Desk) Read(w http.ResponseWriter, r *http.Request, most int64) ([]byte,
 	}
 	b, refusal := d.read(w, r, most)
 	if refusal == nil {
+		r.Body = http.NoBody // nothing of it is left, which Hold wants to know
 		return b, nil
 	}
 	if r.ProtoMajor == 1 {

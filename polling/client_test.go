@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -266,6 +267,55 @@ func TestAPollWithABody(t *testing.T) {
 			}
 			c.Close()
 			r.settled(idle, 0)
+		}
+	})
+}
+
+// What a body holds that nobody read is no request, however much it looks like one.
+func TestABodyThatNobodyRead(t *testing.T) {
+	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+	inEveryWay(t, clear, func(t *testing.T, r *rig) {
+		for _, body := range []string{
+			fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(smuggled), smuggled),
+			fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(smuggled), smuggled),
+		} {
+			c := r.dial()
+			c.send("GET /unread HTTP/1.1\r\nHost: a\r\n%s", body)
+			p := r.poll()
+			if r.way.parks() {
+				<-time.After(50 * time.Millisecond) // in which it would be parked
+			}
+			p.Answer(text("x"), nil)
+			if a := c.answer(); a.body != "x" {
+				t.Errorf("got %q", a.body)
+			}
+			c.get("/now")
+			if a := c.answer(); a.body != "now" {
+				t.Errorf("then got %q for %s", a.body, a.Header.Get("X-Path"))
+			}
+		}
+	})
+}
+
+// Over HTTP/2 it is the stream that is cut.
+func TestAStreamThatTakesNothingIsCut(t *testing.T) {
+	inEveryWay(t, func(w way) bool { return w.tls }, func(t *testing.T, r *rig) {
+		r.desk.WriteTimeout = 300 * time.Millisecond
+		res := make(chan *http.Response, 1)
+		go func() {
+			got, err := r.Client().Get(r.URL + "/poll")
+			if err != nil {
+				t.Error(err)
+			}
+			res <- got
+		}()
+		p, o := r.poll(), newOnce()
+		p.Answer(text(large+large+large), o.done)
+		got := <-res
+		defer got.Body.Close()
+		o.want(t, false)
+		if n, err := io.Copy(io.Discard, got.Body); err == nil {
+			t.Errorf("then %d bytes and no error", n)
 		}
 	})
 }

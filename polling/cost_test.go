@@ -13,7 +13,7 @@ import (
 // connection, in each way that HTTP/1 may go. The client allocates nothing, so
 // allocations are the server's; CPU is of both.
 func BenchmarkRoundTrip(b *testing.B) {
-	for _, w := range []way{{name: "plain"}, {name: "parked", after: -1}, {name: "parked after 50ms", after: defaultAfter}} {
+	for _, w := range []way{{name: "plain"}, {name: "parked", after: -1}, {name: "parked in time", after: defaultAfter}} {
 		b.Run(w.name, func(b *testing.B) {
 			r := newRig(b, w)
 			c := r.dial()

@@ -13,7 +13,7 @@ import (
 
 const (
 	defaultIdle  = 75 * time.Second
-	defaultAfter = 50 * time.Millisecond
+	defaultAfter = 250 * time.Millisecond
 	// burst is how many seats are no longer worth to be kept ready.
 	burst = 1024
 )
@@ -32,8 +32,8 @@ type Lot struct {
 	// closed. Default 75s.
 	Idle time.Duration
 	// After is how long a poll keeps its goroutine before it is parked. Most polls
-	// of a busy session are answered by then, and parking would only cost. Default
-	// 50ms; negative: none.
+	// of a busy session are answered by then, and parking would only cost: as much
+	// as the rest of a round trip. Default 250ms; negative: none.
 	After time.Duration
 
 	calls sync.WaitGroup // of callbacks that were begun in a loop's callback

@@ -32,7 +32,8 @@ type request struct {
 }
 
 // Hold keeps the answer to r back, which will have the headers that are set on w
-// now. A body of r must have been read by Read. gone, which may be nil, is called
+// now. A body of r is to be read by Read first, or its client's leaving is not
+// noticed. gone, which may be nil, is called
 // at most once, without locks held by polling, if the client leaves before Answer,
 // or is cut; client means its connection, or its stream over HTTP/2. A client that
 // sends its next request before it has the answer is no longer watched: its
@@ -130,10 +131,11 @@ func (p *Poll) leave() bool {
 }
 
 // parks reports whether a request can wait without a goroutine: over HTTP/1.1 in
-// clear, where the connection lives on after the answer.
+// clear, where the connection lives on after the answer. What is left of a body
+// would be taken for the next request.
 func (d *Desk) parks(w http.ResponseWriter, r *http.Request) bool {
 	return d.Lot != nil && loop.Native && d.Lot.Loops != nil &&
-		r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.TLS == nil && !r.Close && !saysClose(w.Header())
+		r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.TLS == nil && r.Body == http.NoBody && !r.Close && !saysClose(w.Header())
 }
 
 func saysClose(h http.Header) bool {

@@ -156,11 +156,13 @@ func (r *rig) serve(w http.ResponseWriter, q *http.Request) {
 	case "/now":
 		r.desk.Write(w, q, r.now())
 	default:
-		b, err := r.desk.Read(w, q, 100)
-		if err != nil {
-			r.t.Errorf("Read: %v", err)
+		if q.URL.Path != "/unread" {
+			b, err := r.desk.Read(w, q, 100)
+			if err != nil {
+				r.t.Errorf("Read: %v", err)
+			}
+			w.Header().Set("X-Read", string(b))
 		}
-		w.Header().Set("X-Read", string(b))
 		w.Header().Set("X-Path", q.URL.Path)
 		p, err := r.desk.Hold(w, q, func() { r.gone.Add(1); r.left <- struct{}{} })
 		if err != nil {
