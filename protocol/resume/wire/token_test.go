@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -88,5 +90,56 @@ func TestKeyOf(t *testing.T) {
 			t.Errorf("another %s has the key of %s", name, same)
 		}
 		keys[other] = name
+	}
+}
+
+// A client that keeps to the rules of §5.4 is never turned away by its newest token,
+// whatever is lost, late or doubled; and no token is good once a newer was used.
+func TestTokensOfManyCarriers(t *testing.T) {
+	seed := seed(t)
+	for n := range uint64(500) {
+		rng := rand.New(rand.NewPCG(seed, n))
+		var s Tokens
+		tokens := []string{s.Offer()} // of the client, the newest last
+		used := 0
+		var asked, told []string // on their way
+		for step := range 200 {
+			newest := len(tokens) - 1
+			switch rng.IntN(5) {
+			case 0: // a carrier begins, maybe with the token before
+				asked = append(asked, tokens[max(0, newest-rng.IntN(2))])
+			case 1:
+				asked = append(asked, tokens[newest])
+			case 2, 3: // the server hears one, and answers
+				if len(asked) == 0 {
+					continue
+				}
+				i := rng.IntN(len(asked))
+				named := asked[i]
+				if rng.IntN(4) > 0 {
+					asked = slices.Delete(asked, i, i+1)
+				}
+				which := slices.Index(tokens, named)
+				ok := s.Use(named)
+				switch {
+				case which == newest && !ok:
+					t.Fatalf("seed %d, trial %d, step %d: the newest token is void", seed, n, step)
+				case which < used && ok:
+					t.Fatalf("seed %d, trial %d, step %d: token %d is good, and %d was used", seed, n, step, which, used)
+				case ok:
+					used = max(used, which)
+					told = append(told, s.Offer())
+				}
+			case 4: // the client hears an answer, or does not
+				if len(told) == 0 {
+					continue
+				}
+				i := rng.IntN(len(told))
+				if token := told[i]; rng.IntN(3) > 0 && !slices.Contains(tokens, token) {
+					tokens = append(tokens, token)
+				}
+				told = slices.Delete(told, i, i+1)
+			}
+		}
 	}
 }

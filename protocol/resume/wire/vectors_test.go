@@ -225,7 +225,7 @@ func TestVectorsValid(t *testing.T) {
 
 var classes = map[string]error{
 	"cut": ErrCut, "type": ErrType, "long": ErrLong, "number": ErrNumber, "body": ErrBody,
-	"gap": ErrGap, "contrary": ErrContrary, "large": ErrLarge,
+	"order": ErrOrder, "gap": ErrGap, "contrary": ErrContrary, "large": ErrLarge,
 }
 
 func TestVectorsInvalid(t *testing.T) {
