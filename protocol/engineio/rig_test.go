@@ -503,6 +503,17 @@ func (c *client) mustDial(query string) *peer {
 // upgrading is a WebSocket with the client's sid.
 func (c *client) upgrading() *peer { c.t.Helper(); return c.mustDial(sockets + "&sid=" + c.sid) }
 
+// wantTurnedAway fails unless one more WebSocket with the client's sid is closed,
+// whatever it says.
+func (c *client) wantTurnedAway() {
+	c.t.Helper()
+	thief := c.upgrading()
+	thief.WriteMessage(websocket.TextMessage, []byte(probe)) // it may be closed already
+	thief.WriteMessage(websocket.TextMessage, []byte("5"))
+	thief.WriteMessage(websocket.TextMessage, []byte("4stolen"))
+	thief.wantClose(codeNoStatus)
+}
+
 // refusedSocket is the answer to a handshake that must not succeed.
 func (c *client) refusedSocket(query string) answer {
 	c.t.Helper()

@@ -184,7 +184,7 @@ func TestSessionCannotBeStolen(t *testing.T) {
 			r := newRig(t)
 			c, p := way(r)
 			b := r.back.next()
-			c.wantFault(c.refusedSocket(sockets+"&sid="+c.sid), 400, 3)
+			c.wantTurnedAway()
 			c.wantFault(c.get(), 400, 3)
 			c.wantFault(c.post("4stolen"), 400, 3)
 			c.wantFault(c.post("1"), 400, 3)

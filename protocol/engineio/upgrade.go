@@ -33,7 +33,7 @@ func (e *engine) upgrade(w http.ResponseWriter, r *http.Request, q query) bool {
 		return false
 	case e.socket != nil || e.candidate != nil:
 		e.mu.Unlock()
-		e.handler.refuse(w, r, errRequest)
+		e.handler.turnAway(w, r)
 		return true
 	}
 	e.arrived()
@@ -47,6 +47,30 @@ func (e *engine) upgrade(w http.ResponseWriter, r *http.Request, q query) bool {
 	s.begin(c)
 	return true
 }
+
+// turnAway takes a WebSocket for a session that has one, and closes it at once. It
+// is not refused before the 101: what clients are promised here is a WebSocket's
+// close, and not all of them bear an error in its place.
+func (h *Handler) turnAway(w http.ResponseWriter, r *http.Request) {
+	if c, err := h.Carriers.Accept(w, r, chosen(firstOffered(r))); err == nil {
+		c.Start(turnedAway{})
+		c.Wake()
+	}
+}
+
+// turnedAway is the codec of a WebSocket that is nobody's: nothing it brings is heard.
+type turnedAway struct{}
+
+func (turnedAway) Receive(session.Message) *session.Close {
+	return &session.Close{Code: codeNoStatus}
+}
+
+func (turnedAway) Next(buf []session.Message) ([]session.Message, *session.Close) {
+	return buf, &session.Close{Code: codeNoStatus}
+}
+
+func (turnedAway) Written()           {}
+func (turnedAway) Gone(session.Close) {}
 
 // begin begins to hear a candidate, unless the session has ended meanwhile.
 func (s *socket) begin(c *proxy.Carrier) {

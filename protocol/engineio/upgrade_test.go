@@ -111,7 +111,7 @@ func TestSecondSocket(t *testing.T) {
 	p := c.upgrading()
 	second := func() {
 		t.Helper()
-		c.wantFault(c.refusedSocket(sockets+"&sid="+c.sid), 400, 3)
+		c.wantTurnedAway()
 	}
 	second()
 	p.say(probe)
