@@ -238,7 +238,7 @@ func TestBadPackets(t *testing.T) {
 // wantNothingBut is wantClose with no message before it.
 func (p *peer) wantNothingBut(code int) {
 	p.t.Helper()
-	p.SetReadDeadline(time.Now().Add(patience))
+	p.SetReadDeadline(time.Now().Add(p.patience))
 	if _, m, err := p.ReadMessage(); err == nil {
 		p.t.Fatalf("got message %q; want close %d", m, code)
 	} else if want := fmt.Sprintf("websocket: close %d", code); !strings.HasPrefix(err.Error(), want) {

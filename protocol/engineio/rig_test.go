@@ -227,7 +227,7 @@ func (b *backend) next() *peer {
 	select {
 	case c := <-b.conns:
 		b.t.Cleanup(func() { c.Close() })
-		return &peer{b.t, c}
+		return &peer{b.t, c, patience}
 	case <-time.After(patience):
 		b.t.Fatal("no session came to the backend")
 		return nil
@@ -238,6 +238,7 @@ func (b *backend) next() *peer {
 type peer struct {
 	t *testing.T
 	*websocket.Conn
+	patience time.Duration
 }
 
 func (p *peer) say(m string) {
@@ -256,7 +257,7 @@ func (p *peer) sayBinary(m string) {
 
 func (p *peer) hear() (m string, binary bool) {
 	p.t.Helper()
-	p.SetReadDeadline(time.Now().Add(patience))
+	p.SetReadDeadline(time.Now().Add(p.patience))
 	kind, b, err := p.ReadMessage()
 	if err != nil {
 		p.t.Fatalf("reading a message: %v", err)
@@ -283,7 +284,7 @@ func clip(s string) string { return s[:min(len(s), 100)] }
 // wantClose reads up to the end, which must be a close frame of that code.
 func (p *peer) wantClose(code int) {
 	p.t.Helper()
-	p.SetReadDeadline(time.Now().Add(patience))
+	p.SetReadDeadline(time.Now().Add(p.patience))
 	for {
 		_, m, err := p.ReadMessage()
 		if err == nil {
@@ -486,7 +487,7 @@ func (c *client) dial(query string, protocols ...string) (*peer, *http.Response,
 		return nil, res, err
 	}
 	c.t.Cleanup(func() { ws.Close() })
-	return &peer{c.t, ws}, res, nil
+	return &peer{c.t, ws, patience}, res, nil
 }
 
 const sockets = "EIO=4&transport=websocket"
