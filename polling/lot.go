@@ -145,3 +145,33 @@ func (l *Lot) after() time.Duration {
 	}
 	return max(0, l.After)
 }
+
+// An alarm rings when a poll is to be parked. It is a loop's timer: most alarms
+// never ring, and each timer of Go's own would wake a thread to wait for it.
+type alarm struct {
+	timer loop.Timer
+	loop  *loop.Loop
+	rang  chan struct{} // closed when it has
+}
+
+// setAlarm sets one that rings once a poll had its time.
+func (l *Lot) setAlarm() *alarm {
+	a := &alarm{rang: make(chan struct{})}
+	after := l.after()
+	if after == 0 {
+		close(a.rang)
+		return a
+	}
+	a.timer.Expired, a.loop = a, l.Loops.Pick()
+	a.loop.Do(func() { a.loop.SetTimer(&a.timer, time.Now().Add(after)) })
+	return a
+}
+
+// Expire is the timer's word.
+func (a *alarm) Expire() { close(a.rang) }
+
+func (a *alarm) stop() {
+	if a.loop != nil {
+		a.loop.Do(func() { a.loop.StopTimer(&a.timer) })
+	}
+}

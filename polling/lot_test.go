@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -203,6 +204,49 @@ func TestClosingALotCutsInTheEnd(t *testing.T) {
 			t.Errorf("closed again, %d were cut", n)
 		}
 	})
+}
+
+// Answers and departures come at any time from before a poll is parked to after.
+func TestParkingRacesAll(t *testing.T) {
+	clients, rounds := 100, 20
+	if testing.Short() {
+		rounds = 4
+	}
+	r := newRig(t, way{after: 5 * time.Millisecond})
+	var all sync.WaitGroup
+	for n := range clients {
+		c := r.dial()
+		c.SetDeadline(time.Now().Add(6 * patience))
+		leaves := n%10 == 0
+		all.Go(func() {
+			for i := range rounds {
+				c.send("GET /poll/%d/%d HTTP/1.1\r\nHost: a\r\n\r\n", n, i)
+				if leaves && i == rounds-1 {
+					<-time.After(time.Duration(n/4) * time.Millisecond)
+					c.Close()
+					return
+				}
+				if a := c.answer(); a.Header.Get("X-Path") != fmt.Sprintf("/poll/%d/%d", n, i) || a.body != "x" {
+					t.Errorf("%d got %q to %s", n, a.body, a.Header.Get("X-Path"))
+					return
+				}
+			}
+		})
+	}
+	for i := range clients * rounds {
+		p := r.poll()
+		all.Go(func() {
+			<-time.After(time.Duration(i%30) * time.Millisecond)
+			o := newOnce()
+			if p.Answer(text("x"), o.done) {
+				<-o.at
+			}
+		})
+	}
+	all.Wait()
+	if n := int(r.gone.Load()); n > clients/10 {
+		t.Errorf("%d are gone; only %d left", n, clients/10)
+	}
 }
 
 // The lot may close while polls come in, are parked, answered and leave.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"sidecar/loop"
 )
@@ -83,11 +82,11 @@ func (p *Poll) send(a Answer, done func(ok bool)) bool {
 // wants it, after gone has returned.
 func (p *Poll) Wait() {
 	q := p.held // only Wait changes it
-	var park <-chan time.Time
+	var park <-chan struct{}
 	if q.desk.parks(q.w, q.r) {
-		t := time.NewTimer(q.desk.Lot.after())
-		defer t.Stop()
-		park = t.C
+		a := q.desk.Lot.setAlarm()
+		defer a.stop()
+		park = a.rang
 	}
 	for {
 		select {
