@@ -14,7 +14,7 @@ var (
 		"client_timeout", "backend_timeout", "client_stalled", "backend_stalled",
 		"client_violation", "backend_violation", "drain",
 	}
-	refusals = []string{"origin", "connections", "per_address", "rate", "handshake", "memory", "body"}
+	refusals = []string{"origin", "connections", "per_address", "rate", "handshake", "memory"}
 	outcomes = []string{"ok", "refused", "invalid", "timeout", "error", "canceled"}
 	hops     = []string{"client", "backend"}
 	// directions are of messages: down to the client, up to the backend.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -139,6 +140,56 @@ func TestAnAnswerInTheDrainIsTheLast(t *testing.T) {
 			}
 			if err := s.wait(patience); err != nil || time.Since(begin) > 6*time.Second {
 				t.Errorf("Run: %v after %v; want nil at once", err, time.Since(begin))
+			}
+		})
+	}
+}
+
+// Where TLS ends here each poll keeps a goroutine, and a stream over HTTP/2 its place.
+func TestDrainEndsPollsOverTLS(t *testing.T) {
+	a := newApp(t)
+	s := startTLSIn(t, Environment{}, withDrain(parse(t, speaking+"upstream: %s", a.ws()), 0, 2*time.Second))
+	var held []<-chan string
+	for _, h2 := range []bool{false, true, true} {
+		p := &engineClient{t: t, base: s.url("/engine.io/"), http: s.client(h2)}
+		p.open("")
+		p.echoes("x")
+		held = append(held, p.park())
+	}
+	s.holds(len(held))
+	s.stop()
+	for i, ended := range held {
+		if got := within(t, ended); got != "200 1" {
+			t.Errorf("poll %d: %q; want it answered with a close", i, got)
+		}
+	}
+	if err := s.wait(patience); err != nil {
+		t.Errorf("Run: %v; want nil\n%s", err, s.log)
+	}
+	if n := s.waiting.inside.Load(); n != 0 {
+		t.Errorf("%d requests are still counted", n)
+	}
+}
+
+// A second signal waits for nobody.
+func TestCloseEndsPollsAtOnce(t *testing.T) {
+	for _, way := range []string{"loops", "goroutines"} {
+		t.Run(way, func(t *testing.T) {
+			a := newApp(t)
+			s := start(t, Environment{Goroutines: way == "goroutines"}, withDrain(parse(t, speaking+"upstream: %s", a.ws()), time.Minute, time.Minute))
+			p := s.engine("/engine.io/")
+			p.open("")
+			held := p.park()
+			s.holds(1)
+			begin := time.Now()
+			s.stop()
+			s.Close()
+			within(t, held)
+			if err := s.wait(patience); !errors.Is(err, ErrDrain) || time.Since(begin) > 3*time.Second {
+				t.Errorf("Run: %v after %v; want ErrDrain at once", err, time.Since(begin))
+			}
+			if n := s.sessions.Len(); n != 0 {
+				t.Errorf("%d sessions are left", n)
 			}
 		})
 	}
