@@ -43,7 +43,7 @@ type engine struct {
 	polled    bool           // there is a GET: poll, or soon to be
 	posted    bool           // there is a POST
 	lingering bool           // a timer runs for what lingers
-	jammed    bool           // a message was taken that cannot travel; the end is near
+	jammed    bool           // nothing may follow what was drawn; the end is near
 	over      bool
 }
 

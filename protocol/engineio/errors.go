@@ -54,8 +54,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		h.passOn(w, r, refused)
 		return
 	case errors.As(err, &failure):
-		failure.ServeHTTP(w, r)
-		return
+		f = h.worded(w, unreached(failure))
 	case errors.Is(err, session.ErrFull):
 		f = h.worded(w, &access.Refusal{Status: http.StatusServiceUnavailable, Reason: "memory", Text: "sessions hold as much as they may (session_memory.limit)", RetryAfter: retryAfter})
 	case errors.Is(err, session.ErrEnded):
@@ -77,6 +76,15 @@ func shun(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 && r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}
+}
+
+// unreached is the refusal for a backend that gave no answer. Why is not told.
+func unreached(f *proxy.Failure) *access.Refusal {
+	refusal := &access.Refusal{Status: f.Status, Text: "the backend cannot be reached"}
+	if f.Status == http.StatusServiceUnavailable {
+		refusal.RetryAfter = retryAfter
+	}
+	return refusal
 }
 
 // worded is a refusal of ours as the protocol says it, and counts it.

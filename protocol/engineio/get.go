@@ -132,7 +132,7 @@ func (e *engine) draw(idle bool) *draught {
 		e.heard = b.Close
 	}
 	d.fill(all, e.beat.owed, b.Close != nil)
-	e.beat.owed, e.jammed = false, d.stuck
+	e.beat.owed, e.jammed = false, d.stuck || d.final
 	if d.counted = len(all) > 0; d.counted {
 		e.writing++
 	}

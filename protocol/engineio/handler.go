@@ -13,9 +13,10 @@
 // came before it. On a WebSocket, and as binary, it passes.
 //
 // Where this differs from the reference server, on purpose: an Origin is a check on
-// every request and not a hint; handshakes are refused before the 101 and with the
-// status that other requests get; methods that are neither GET nor POST get 400;
-// neither JSONP, WebTransport nor revision 3 is served.
+// every request and not a hint; WebSocket handshakes are refused before the 101 and
+// with the status that other requests get, but for one too many of a session, which
+// is closed behind it; methods that are neither GET nor POST get 400; neither JSONP,
+// WebTransport nor revision 3 is served.
 package engineio
 
 import (

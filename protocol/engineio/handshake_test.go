@@ -353,8 +353,9 @@ func TestBackendIsNotThere(t *testing.T) {
 		})
 		client := r.client()
 		for what, a := range map[string]answer{"polling": client.ask("GET", polls, ""), "websocket": client.refusedSocket(sockets)} {
-			if a.status != c.status {
-				t.Errorf("%s: got %d %q; want %d", what, a.status, a.body, c.status)
+			client.wantFault(a, c.status, 4)
+			if got := a.header.Get("Cache-Control"); got != "no-store" {
+				t.Errorf("%s: Cache-Control is %q", what, got)
 			}
 		}
 		if n := r.limiter.Len(); n != 0 {

@@ -296,6 +296,38 @@ func (c *client) rawPoll() net.Conn {
 	return conn
 }
 
+// TestPingIsDueWhileAnAnswerIsRead: a client that has yet to read it cannot answer.
+func TestPingIsDueWhileAnAnswerIsRead(t *testing.T) {
+	inBothWays(t, func(t *testing.T, r *rig) {
+		c := r.polling()
+		b := r.back.next()
+		conn := c.rawPoll()
+		large := strings.Repeat("x", 12<<20)
+		b.say(large)
+		e := c.engine()
+		due := func() (asked bool, at time.Time) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return e.beat.asked && e.writing > 0, e.beat.at
+		}
+		eventually(t, "the ping is due", true, func() bool { asked, _ := due(); return asked })
+		_, at := due()
+		eventually(t, "the time is up, twice", true, func() bool { _, now := due(); return now.Sub(at) > 2*r.h.Settings.PingTimeout-1 })
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, res.Body); err != nil || n != int64(len(large))+1 {
+			t.Fatalf("the answer has %d bytes (%v); want %d", n, err, len(large)+1)
+		}
+		c.wantGet("2")
+		c.wantPost("3\x1e4hello")
+		b.want("hello")
+	}, func(r *rig) {
+		r.h.Settings.PingInterval, r.h.Settings.PingTimeout = 2*time.Second, 300*time.Millisecond
+	})
+}
+
 // TestAnswerIsLostInTheChange: messages that the client cannot have are the session's
 // end, and never left out.
 func TestAnswerIsLostInTheChange(t *testing.T) {
