@@ -114,6 +114,7 @@ func TestBodies(t *testing.T) {
 // The answer comes before the body, which is never asked for.
 func TestALargeBodyIsRefusedByItsLength(t *testing.T) {
 	inEveryWay(t, clear, func(t *testing.T, r *rig) {
+		t.Parallel()
 		c := r.dial()
 		c.send("POST /post HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4097\r\n\r\n")
 		if a := c.answer(); a.StatusCode != 413 || !a.Close {
@@ -140,6 +141,7 @@ func TestExpectedBodiesAreAskedFor(t *testing.T) {
 // A body has its time, and more for what came; one that trickles is cut off.
 func TestASlowBody(t *testing.T) {
 	inEveryWay(t, clear, func(t *testing.T, r *rig) {
+		t.Parallel()
 		r.desk.BodyTimeout = 200 * time.Millisecond
 		c := r.dial()
 		begun := time.Now()
@@ -164,11 +166,12 @@ func TestASlowBody(t *testing.T) {
 
 func TestABodyThatComesHasMoreTime(t *testing.T) {
 	inEveryWay(t, every, func(t *testing.T, r *rig) {
-		r.desk.BodyTimeout = 100 * time.Millisecond
+		t.Parallel()
+		r.desk.BodyTimeout = 500 * time.Millisecond
 		body, w := io.Pipe()
 		got := r.ask("POST", "/post", body)
 		w.Write(make([]byte, 2048)) // 2 s more
-		<-time.After(400 * time.Millisecond)
+		<-time.After(time.Second)
 		w.Write(make([]byte, 100))
 		w.Close()
 		if a := await(t, got); a.StatusCode != 200 || a.body != "2148 bytes" {

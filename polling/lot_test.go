@@ -156,6 +156,7 @@ func TestClosingALot(t *testing.T) {
 // A client that does not close is closed, and one that sends on gets its answer.
 func TestTheLastAnswerIsTaken(t *testing.T) {
 	inEveryWay(t, parked, func(t *testing.T, r *rig) {
+		t.Parallel()
 		c, p := r.parkedPoll()
 		closed := make(chan int)
 		go func() { closed <- r.desk.Lot.Close(context.Background()) }()

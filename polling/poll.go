@@ -44,8 +44,8 @@ func (d *Desk) Hold(w http.ResponseWriter, r *http.Request, gone func()) (*Poll,
 	return &Poll{held: &request{desk: d, w: w, r: r, gone: gone, answered: make(chan struct{})}}, nil
 }
 
-// Answer answers. It does not wait, and may be called from any goroutine and more
-// than once. False: the poll is over already, for it was answered or the client
+// Answer answers. It does not wait, and may be called from any goroutine, but not
+// within a loop's callback, and more than once. False: the poll is over already, for it was answered or the client
 // left, and nothing is called.
 //
 // done, which may be nil, is called once and without locks held by polling: true
