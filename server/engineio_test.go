@@ -280,3 +280,24 @@ func TestSidsStayOutOfTheLog(t *testing.T) {
 		t.Errorf("want the public name %q and not %q in:\n%s", seen.Header.Get("X-Sidecar-Session"), p.sid, log)
 	}
 }
+
+// A poll is quiet for as long as its session is; write_timeout is for what there is
+// to write.
+func TestPollsAreHeldLongerThanAWriteMayTake(t *testing.T) {
+	const settings = speaking + "engineio: {ping_interval: 1s}\nlimits: {write_timeout: 100ms}\nupstream: %s"
+	a := newApp(t)
+	clear, secure := start(t, Environment{}, parse(t, settings, a.ws())), startTLS(t, settings, a.ws())
+	for name, p := range map[string]*engineClient{
+		"in clear": clear.engine("/engine.io/"),
+		"TLS":      {t: t, base: secure.url("/engine.io/"), http: secure.client(false)},
+		"HTTP/2":   {t: t, base: secure.url("/engine.io/"), http: secure.client(true)},
+	} {
+		p.open("")
+		p.echoes("x") // whose answer has set deadlines
+		if got := within(t, p.park()); got != "200 2" {
+			t.Errorf("%s: %q; want it held until the ping", name, got)
+		}
+		p.post("3")
+		p.echoes("y")
+	}
+}

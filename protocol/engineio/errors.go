@@ -62,6 +62,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default: // the client has gone; whoever is there instead gets nothing
 		panic(http.ErrAbortHandler)
 	}
+	h.log().Debug("request refused", "route", h.Route, "protocol", "engineio", "status", f.status, "text", f.message)
 	h.Desk.Write(w, r, f.answer())
 }
 
