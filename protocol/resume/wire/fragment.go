@@ -10,7 +10,7 @@ func AppendMessage(dst []byte, number uint64, binary bool, message []byte, from,
 		room := min(end-len(dst)-dataHead(number, from), MaxPayload)
 		left := len(message) - from
 		d.More = room < left
-		if room < 0 || d.More && room < MinFragment {
+		if d.More && room < MinFragment { // or less than nothing
 			return dst, from, false
 		}
 		n := min(room, left)

@@ -169,3 +169,58 @@ func TestAssemblyIsBounded(t *testing.T) {
 		t.Errorf("held %d bytes, then %v; want %d, then too large", a.Held(), err, limit)
 	}
 }
+
+func TestAssemblyAcknowledges(t *testing.T) {
+	a := &Assembly{}
+	for n := range uint64(3) {
+		a.Add(Data{Number: n + 1, Payload: []byte("m")})
+	}
+	a.Add(Data{More: true, Number: 4, Payload: letters(4, 0, 2000)})
+	for handed, want := range []Ack{{0, 3, 2000}, {1, 2, 2000}, {2, 1, 2000}, {3, 0, 2000}} {
+		if got := a.Ack(uint64(handed)); got != want || got.Next() != 4 {
+			t.Errorf("%d handed on: acknowledges %+v, awaits %d; want %+v, 4", handed, got, got.Next(), want)
+		}
+	}
+}
+
+// Nothing is written that the other side would not take.
+func TestAppendRefuses(t *testing.T) {
+	long := letters(1, 0, 5000)
+	hello := func(change func(h *Hello)) interface{ Append([]byte) ([]byte, error) } {
+		h := &Hello{Version: 1, Attempt: NewAttempt(), Generation: 1, Window: minWindow, Position: Position{Lowest: 1}}
+		change(h)
+		return h
+	}
+	welcome := func(change func(w *Welcome)) interface{ Append([]byte) ([]byte, error) } {
+		w := &Welcome{Version: 1, Session: "s", Token: "t", Window: minWindow, TTL: 1, Position: Position{Lowest: 1}}
+		change(w)
+		return w
+	}
+	for _, ok := range []interface{ Append([]byte) ([]byte, error) }{hello(func(*Hello) {}), welcome(func(*Welcome) {}), &Refused{Status: 403}, &Gone{"gap"}} {
+		if _, err := ok.Append(nil); err != nil {
+			t.Errorf("%+v: %v", ok, err)
+		}
+	}
+	for name, bad := range map[string]interface{ Append([]byte) ([]byte, error) }{
+		"a protocol with a blank": hello(func(h *Hello) { h.Protocols = []string{"a b"} }),
+		"a protocol twice":        hello(func(h *Hello) { h.Protocols = []string{"a", "b", "a"} }),
+		"protocols too long": hello(func(h *Hello) {
+			h.Protocols = []string{string(bytes.Repeat([]byte("p"), 4096)), string(bytes.Repeat([]byte("q"), 4096))}
+		}),
+		"a session alone": hello(func(h *Hello) { h.Session = "s" }),
+		"a bad session":   hello(func(h *Hello) { h.Session, h.Token = "s s", "t" }),
+		"no attempt":      hello(func(h *Hello) { h.Attempt = "" }),
+		"no lowest":       hello(func(h *Hello) { h.Lowest = 0 }),
+		"no token":        welcome(func(w *Welcome) { w.Token = "" }),
+		"no ttl":          welcome(func(w *Welcome) { w.TTL = 0 }),
+		"a bad status":    &Refused{Status: 101},
+		"a long retry":    &Refused{Status: 503, Retry: maxRetry + 1},
+		"a long text":     &Refused{Status: 503, Text: string(long)},
+		"no reason":       &Gone{},
+		"an odd reason":   &Gone{"not here"},
+	} {
+		if out, err := bad.Append(nil); err == nil || !errors.Is(err, ErrBody) && !errors.Is(err, ErrLong) {
+			t.Errorf("%s: wrote %.60x, error %v", name, out, err)
+		}
+	}
+}
