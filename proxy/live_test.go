@@ -1,6 +1,9 @@
 package proxy
 
-import "testing"
+import (
+	"testing"
+	"testing/synctest"
+)
 
 type nobodyRelayed struct{ relayed }
 
@@ -38,4 +41,27 @@ func TestLivePlaces(t *testing.T) {
 	if l.Len() != 0 || l.relays != nil || l.free != nil {
 		t.Errorf("%d there, %d places kept; want none", l.Len(), len(l.relays))
 	}
+}
+
+func TestADrainWaitsForWhatIsDoneLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Live
+		hold := make(chan struct{})
+		l.Later(func() { <-hold })
+		ended := make(chan int, 1)
+		go func() { ended <- l.Drain(t.Context(), 0, 1001, "") }()
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("the drain did not wait")
+		default:
+		}
+		if n := l.Len(); n != 1 {
+			t.Errorf("%d live; want what is still to be done", n)
+		}
+		close(hold)
+		if cut := <-ended; cut != 0 || l.Len() != 0 {
+			t.Errorf("%d were cut, %d are left; want none", cut, l.Len())
+		}
+	})
 }
