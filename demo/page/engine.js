@@ -174,7 +174,9 @@ async function stay(t, session) {
 async function again(t, way) {
   for (let left = tries; ; left--) {
     try {
-      return await new Session(t, way).open();
+      const session = await new Session(t, way).open();
+      await session.roundTrip('hello again', 'text');
+      return session;
     } catch (e) {
       if (t.signal.aborted || left <= 1) throw e;
       t.log(`${e.message}; trying again`);

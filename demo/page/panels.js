@@ -22,11 +22,11 @@ export const panels = [
   {
     id: 'engine',
     title: 'Engine.IO',
-    about: 'The stock engine.io-client by polling, by WebSocket, and upgrading with messages under way; the backend sees plain WebSockets. Start it to send your own, or to connect anew another way.',
+    about: 'The stock engine.io-client by polling, by WebSocket, and upgraded under way; the backend sees plain WebSockets. Start it to send your own, and to connect anew in any of the ways.',
     text: 'Hello, backend',
     actions: [
       { name: 'text', label: 'Send text' }, { name: 'burst', label: 'Burst of 100' },
-      { name: 'polling', label: 'By polling' }, { name: 'websocket', label: 'By WebSocket' }, { name: 'upgrade', label: 'Upgrading' },
+      { name: 'polling', label: 'Polling' }, { name: 'websocket', label: 'WebSocket' }, { name: 'upgrade', label: 'Upgrade' },
     ],
     run: engine,
   },
