@@ -30,7 +30,7 @@ func (a *Answer) status() int {
 // took the whole answer. Small answers leave in one write.
 func (d *Desk) Write(w http.ResponseWriter, r *http.Request, a Answer) bool {
 	h := w.Header()
-	h.Set("Content-Length", strconv.Itoa(len(a.Body)))
+	h["Content-Length"] = []string{strconv.Itoa(len(a.Body))}
 	h["Content-Type"] = nil // not to be guessed
 	if a.Type != "" {
 		h.Set("Content-Type", a.Type)
@@ -44,8 +44,9 @@ func (d *Desk) Write(w http.ResponseWriter, r *http.Request, a Answer) bool {
 		if _, err := w.Write(b[:n]); err != nil {
 			return false
 		}
-		b = b[n:]
-		renew()
+		if b = b[n:]; len(b) > 0 {
+			renew()
+		}
 	}
 	err := c.Flush()
 	return err == nil || errors.Is(err, errors.ErrUnsupported)

@@ -55,10 +55,11 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, most int64) ([]byte,
 	}
 	c := http.NewResponseController(w)
 	begun, room := time.Now(), orDefault(d.BodyTimeout, defaultBodyTimeout)
-	b := make([]byte, 0, firstRoom)
-	if n := r.ContentLength; n > 0 && n < firstRoom {
-		b = make([]byte, 0, n)
+	first := int64(firstRoom)
+	if r.ContentLength > 0 {
+		first = min(first, r.ContentLength)
 	}
+	b := make([]byte, 0, first)
 	for {
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]
