@@ -49,9 +49,8 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, most int64) ([]byte,
 			return nil, refuseBody(http.StatusUnsupportedMediaType, "body must not have a Content-Encoding")
 		}
 	}
-	tooLarge := refuseBody(http.StatusRequestEntityTooLarge, fmt.Sprintf("body may have at most %d bytes", most))
 	if r.ContentLength > most {
-		return nil, tooLarge
+		return nil, tooLarge(most)
 	}
 	c := http.NewResponseController(w)
 	begun, room := time.Now(), orDefault(d.BodyTimeout, defaultBodyTimeout)
@@ -71,7 +70,7 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, most int64) ([]byte,
 		b = b[:len(b)+n]
 		switch {
 		case int64(len(b)) > most:
-			return nil, tooLarge
+			return nil, tooLarge(most)
 		case err == io.EOF:
 			return b, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -80,6 +79,10 @@ func (d *Desk) read(w http.ResponseWriter, r *http.Request, most int64) ([]byte,
 			return nil, refuseBody(http.StatusBadRequest, "body ended early or is malformed")
 		}
 	}
+}
+
+func tooLarge(most int64) *access.Refusal {
+	return refuseBody(http.StatusRequestEntityTooLarge, fmt.Sprintf("body may have at most %d bytes", most))
 }
 
 func refuseBody(status int, text string) *access.Refusal {
