@@ -1,5 +1,3 @@
-// Package resume will speak our own resumable protocol to clients; for now it
-// declares the settings.
 package resume
 
 import (
