@@ -24,23 +24,32 @@ func (s *running) holds(n int) {
 	})
 }
 
+// park has a poll of p held, beside so many others: what the requests before it left
+// behind must be gone, or it would be taken for the poll.
+func (s *running) park(p *engineClient, others int) <-chan string {
+	s.t.Helper()
+	s.holds(others)
+	ended := p.park()
+	s.holds(others + 1)
+	return ended
+}
+
 func TestDrainEndsEngineIOSessions(t *testing.T) {
 	for _, way := range []string{"loops", "goroutines"} {
 		t.Run(way, func(t *testing.T) {
 			a := newApp(t)
 			s := start(t, Environment{Goroutines: way == "goroutines"}, withDrain(parse(t, speaking+"upstream: %s", a.ws()), 0, 2*time.Second))
 			var held []<-chan string
-			for range 5 {
+			for i := range 5 {
 				p := s.engine("/engine.io/")
 				p.open("")
 				p.echoes("x")
-				held = append(held, p.park())
+				held = append(held, s.park(p, i))
 			}
 			c := s.mustSocket("/engine.io/?EIO=4&transport=websocket")
 			if _, _, err := c.ReadMessage(); err != nil {
 				t.Fatal(err)
 			}
-			s.holds(len(held))
 			begin := time.Now()
 			s.stop()
 			for _, ended := range held {
@@ -116,9 +125,8 @@ func TestAnAnswerInTheDrainIsTheLast(t *testing.T) {
 				p.open("")
 				backends[i] = <-conns
 				defer backends[i].Close()
-				polls[i] = p.park()
+				polls[i] = s.park(p, i)
 			}
-			s.holds(2)
 			s.stop()
 			first := make(chan int, 1)
 			go func() { code, _ := closeOf(t, backends[0]); first <- code }()
@@ -150,13 +158,12 @@ func TestDrainEndsPollsOverTLS(t *testing.T) {
 	a := newApp(t)
 	s := startTLSIn(t, Environment{}, withDrain(parse(t, speaking+"upstream: %s", a.ws()), 0, 2*time.Second))
 	var held []<-chan string
-	for _, h2 := range []bool{false, true, true} {
+	for i, h2 := range []bool{false, true, true} {
 		p := &engineClient{t: t, base: s.url("/engine.io/"), http: s.client(h2)}
 		p.open("")
 		p.echoes("x")
-		held = append(held, p.park())
+		held = append(held, s.park(p, i))
 	}
-	s.holds(len(held))
 	s.stop()
 	for i, ended := range held {
 		if got := within(t, ended); got != "200 1" {
@@ -179,8 +186,7 @@ func TestCloseEndsPollsAtOnce(t *testing.T) {
 			s := start(t, Environment{Goroutines: way == "goroutines"}, withDrain(parse(t, speaking+"upstream: %s", a.ws()), time.Minute, time.Minute))
 			p := s.engine("/engine.io/")
 			p.open("")
-			held := p.park()
-			s.holds(1)
+			held := s.park(p, 0)
 			begin := time.Now()
 			s.stop()
 			s.Close()

@@ -235,8 +235,7 @@ func TestEngineIOSessionsSurviveAReload(t *testing.T) {
 	stays.open("")
 	goes.open("")
 	stays.echoes("before")
-	held, lost := stays.park(), goes.park()
-	s.holds(2)
+	held, lost := s.park(stays, 0), s.park(goes, 1)
 	s.reload(after, a.ws())
 	if said := s.engine("/a/engine.io/").open(""); said.PingInterval != 7000 {
 		t.Errorf("a new session: %+v; want the new settings", said)
