@@ -45,7 +45,8 @@ func withoutFront(c net.Conn) net.Conn {
 	return c
 }
 
-// readAhead is what r holds that nobody has asked for yet.
+// readAhead is what r holds that nobody has asked for yet. It is a copy, for the
+// buffer is larger.
 func readAhead(r *bufio.Reader) []byte {
 	n := r.Buffered()
 	if n == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"runtime"
 	"sync"
@@ -59,6 +60,25 @@ func TestAnIdleConnectionThatLeaves(t *testing.T) {
 		within(t, "leaving the lot", func() bool { return r.desk.Lot.Len() == 0 })
 		if n := r.gone.Load(); n != 0 {
 			t.Errorf("%d are gone, though all were answered", n)
+		}
+	})
+}
+
+// What a client sent ahead lies there until the answer; a loop that went on looking
+// would do nothing else.
+func TestWhatCameAheadIsNotWatched(t *testing.T) {
+	inEveryWay(t, parked, func(t *testing.T, r *rig) {
+		c, p := r.parkedPoll()
+		c.get("/now")
+		within(t, "watching no more", func() (ok bool) {
+			r.desk.Lot.each(func(s *seat) { ok = s.stage == held && s.early && s.socket.Watched() == 0 })
+			return ok
+		})
+		p.Answer(text("x"), nil)
+		for _, want := range []string{"x", "now"} {
+			if a := c.answer(); a.body != want {
+				t.Errorf("got %q; want %q", a.body, want)
+			}
 		}
 	})
 }
@@ -205,6 +225,39 @@ func TestClosingALotCutsInTheEnd(t *testing.T) {
 			t.Errorf("closed again, %d were cut", n)
 		}
 	})
+}
+
+// One that was answered while it was being parked is not gone, even if its client
+// has left in between.
+func TestAnsweredJustBeforeParking(t *testing.T) {
+	rounds := 500
+	if testing.Short() {
+		rounds = 100
+	}
+	r := newRig(t, way{after: -1})
+	for range rounds {
+		o, parked := newOnce(), make(chan bool, 1)
+		r.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			p, err := r.desk.Hold(w, q, func() { r.gone.Add(1) })
+			if err != nil {
+				t.Error(err)
+			}
+			p.Answer(text("x"), o.done)
+			<-q.Context().Done()
+			parked <- p.park()
+		})
+		c := r.dial()
+		c.get("/poll")
+		c.Close()
+		if !<-parked {
+			t.Fatal("it was not parked")
+		}
+		<-o.at
+	}
+	within(t, "leaving the lot", func() bool { return r.desk.Lot.Len() == 0 })
+	if n := r.gone.Load(); n != 0 {
+		t.Errorf("%d are gone, though all were answered", n)
+	}
 }
 
 // Answers and departures come at any time from before a poll is parked to after.
