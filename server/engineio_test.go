@@ -99,16 +99,21 @@ trusted_proxies: [127.0.0.1]
 routes:
   - {path: /chat, upstream: %[1]s}
   - {path: /app, upstream: "%[1]s/behind/it"}
+  - {path: /slash/, upstream: "%[1]s/behind/it"}
+  - {path: /, host: localhost, upstream: "%[1]s/behind/it"}
   - {path: /caf%%C3%%A9, upstream: %[1]s}
 `, teller(t)))
-	for _, c := range []struct{ path, more, want string }{
-		{"/engine.io/", "&room=1&t=abc&b64=1&token=%20x", "/?room=1&token=%20x"},
-		{"/engine.io/some/where", "", "/"},
-		{"/chat/engine.io/", "&room=1", "/chat?room=1"},
-		{"/app/engine.io/", "", "/behind/it"},
-		{"/caf%C3%A9/engine.io/", "", "/caf%C3%A9"},
+	for _, c := range []struct{ host, path, more, want string }{
+		{"127.0.0.1", "/engine.io/", "&room=1&t=abc&b64=1&token=%20x", "/?room=1&token=%20x"},
+		{"127.0.0.1", "/engine.io/some/where", "", "/"},
+		{"127.0.0.1", "/chat/engine.io/", "&room=1", "/chat?room=1"},
+		{"127.0.0.1", "/app/engine.io/", "", "/behind/it"},
+		{"127.0.0.1", "/slash/engine.io/", "&room=1", "/behind/it?room=1"},
+		{"127.0.0.1", "/caf%C3%A9/engine.io/", "", "/caf%C3%A9"},
+		{"localhost", "/engine.io/", "", "/behind/it"},
 	} {
 		p := s.engine(c.path)
+		p.base = strings.Replace(p.base, "127.0.0.1", c.host, 1)
 		p.open(c.more)
 		said := p.get()
 		var seen struct {
@@ -128,7 +133,7 @@ routes:
 			t.Errorf("%s: session %q; want a public name", c.path, public)
 		}
 		want := ""
-		if c.path[:2] == "/e" {
+		if c.host+c.path[:2] == "127.0.0.1/e" {
 			want = "first"
 		}
 		if got := seen.Header.Get("Sec-Websocket-Protocol"); got != want {

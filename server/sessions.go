@@ -53,7 +53,7 @@ func (s *Server) engineIO(r config.Route, guard access.Guard, dial *proxy.Dialer
 		Desk:     &polling.Desk{Guard: &guard, Lot: s.lot, WriteTimeout: r.Limits.Proxy.WriteTimeout},
 		Dialer:   dial,
 		Carriers: &proxy.Carriers{Limits: carried, Live: &s.live, Observer: dial.Observer},
-		Target:   pathOf(r),
+		Target:   pathOf(r, dial.Backend),
 		Leaving:  s.closing.Load,
 		Observer: s.metrics.Sessions(r.Name(), "engineio"), Log: s.log,
 	}
@@ -63,11 +63,17 @@ func (s *Server) engineIO(r config.Route, guard access.Guard, dial *proxy.Dialer
 	return &door{path: strings.TrimSuffix(r.Path, "/") + r.EngineIO.Path, Handler: h}
 }
 
-// pathOf is the route's path in plain letters.
-func pathOf(r config.Route) string {
-	plain, err := url.PathUnescape(r.Path)
+// pathOf is the route's path in plain letters. Where the backend's own path takes its
+// place that is to be asked for as it is written, without a slash that only the route
+// has: so it is empty for a route "/".
+func pathOf(r config.Route, b *proxy.Backend) string {
+	path := r.Path
+	if b.Replaces() {
+		path = strings.TrimSuffix(path, "/")
+	}
+	plain, err := url.PathUnescape(path)
 	if err != nil {
-		return r.Path // config has refused it
+		return path // config has refused it
 	}
 	return plain
 }
