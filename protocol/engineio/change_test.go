@@ -37,8 +37,14 @@ func TestSocketWaitsForTheLastAnswer(t *testing.T) {
 		b.want("up")
 		b.say("behind")
 		eventually(t, "the message is there", true, func() bool { return r.all.Held() > 1<<10 })
-		heard := make(chan time.Time, 1)
-		go func() { p.want("4behind"); heard <- time.Now() }()
+		c.wantFault(c.get(), 400, 3)
+		heard, pongs := make(chan bool, 1), make(chan bool, 3)
+		p.SetPongHandler(func(string) error { pongs <- true; return nil })
+		go func() { p.want("4behind"); heard <- true }()
+		for range 3 { // each has the socket's writer look for what there is to write
+			p.WriteControl(9, nil, time.Now().Add(patience))
+			<-pongs
+		}
 		if !writing() {
 			t.Fatal("the answer is out already; make it larger")
 		}

@@ -1,8 +1,10 @@
 package engineio
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +148,10 @@ func TestSocketOfABackendThatCloses(t *testing.T) {
 			p.wantNothingBut(c.want)
 			r.wantSessions(0)
 			client.wantUnknown()
+			_, err := r.all.Find(client.sid, r.h.identify(&http.Request{}))
+			if gone := (*session.Gone)(nil); !errors.As(err, &gone) || gone.Reason != session.Closed {
+				t.Errorf("the session is remembered as %v; want closed", err)
+			}
 		})
 	}
 }

@@ -1,6 +1,8 @@
 package engineio
 
 import (
+	"bufio"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -244,4 +246,24 @@ func TestUpgradeOfASessionThatIsNotThere(t *testing.T) {
 	}
 	c.wantPost("4still there")
 	r.back.next().want("still there")
+}
+
+// TestPostIsOvertakenByTheChange: what it brings came by a transport that is no more,
+// and would come behind what was sent later.
+func TestPostIsOvertakenByTheChange(t *testing.T) {
+	r := newRig(t)
+	c := r.polling()
+	b := r.back.next()
+	post := c.slowPost()
+	p := c.upgrading()
+	p.say("5")
+	p.say("4first")
+	b.want("first")
+	fmt.Fprint(post, "ll")
+	res, err := http.ReadResponse(bufio.NewReader(post), nil)
+	if err != nil || res.StatusCode != 400 {
+		t.Errorf("the POST got %v, %v; want 400", res, err)
+	}
+	p.say("4second")
+	b.want("second")
 }
