@@ -36,7 +36,8 @@ func TestSocketWaitsForTheLastAnswer(t *testing.T) {
 		p.say("4up")
 		b.want("up")
 		b.say("behind")
-		eventually(t, "the message is there", true, func() bool { return r.all.Held() > 1<<10 })
+		held := int64(1<<10 + 64 + len(large) + 64 + len("behind"))
+		eventually(t, "bytes held", held, r.all.Held)
 		c.wantFault(c.get(), 400, 3)
 		heard, pongs := make(chan bool, 1), make(chan bool, 3)
 		p.SetPongHandler(func(string) error { pongs <- true; return nil })
@@ -66,7 +67,7 @@ func TestSocketWaitsForTheLastAnswer(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatal("nothing came by the WebSocket")
 		}
-	})
+	}, func(r *rig) { r.h.Session.Window = 64 << 20 })
 }
 
 // rawPoll is a poll of a client that does not read.

@@ -51,10 +51,11 @@ func TestNothingFollowsTextThatCannotTravel(t *testing.T) {
 	c := r.polling()
 	b := r.back.next()
 	b.say("a\x1eb")
-	b.say("behind")
-	eventually(t, "both messages are there", true, func() bool { return r.all.Held() >= 1<<10+2*64+9 })
+	eventually(t, "bytes held", 1<<10+64+3, r.all.Held)
 	e, second := c.engine(), make(chan string, 1)
 	first := r.direct("GET", c.sid, "", func() {
+		b.say("behind")
+		eventually(t, "bytes held", 1<<10+64+3+64+6, r.all.Held)
 		go func() { second <- r.direct("GET", c.sid, "", nil).Body.String() }()
 		eventually(t, "the next poll has come", true, func() bool {
 			e.mu.Lock()
