@@ -14,9 +14,10 @@ const (
 	Left              // the client will not come back: it said so, or its protocol has no way
 	Drained           // the program is stopping
 	Broken            // the client broke its protocol
+	Missed            // messages are lost that the client cannot send any more
 )
 
-var reasons = [...]string{"", "closed", "expired", "overflow", "evicted", "left", "drain", "violation"}
+var reasons = [...]string{"", "closed", "expired", "overflow", "evicted", "left", "drain", "violation", "gap"}
 
 // Reasons are the names of all, a fixed set for metrics and logs.
 var Reasons = reasons[1:]

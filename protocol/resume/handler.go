@@ -7,10 +7,12 @@
 package resume
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
 
+	"sidecar/access"
 	"sidecar/heartbeat"
 	"sidecar/polling"
 	"sidecar/protocol/resume/wire"
@@ -33,6 +35,8 @@ type Handler struct {
 	// admits sessions.
 	Desk   *polling.Desk
 	Dialer *proxy.Dialer
+	// Subprotocols are offered to the backend, unless the client brings its own.
+	Subprotocols []string
 	// Carriers have a zero Heartbeat, as the protocol pings by itself, and
 	// wire.MaxBody for their Limits.Message.
 	Carriers *proxy.Carriers
@@ -49,14 +53,14 @@ type Handler struct {
 }
 
 // Handles reports whether a request is of this protocol: a WebSocket handshake that
-// offers it, or a POST or OPTIONS with its parameter. All other requests are for
-// whoever serves the route besides; Handler is not to be asked to serve them.
+// offers it, or another request with its parameter. All others are for whoever
+// serves the route besides; Handler is not to be asked to serve them.
 func Handles(r *http.Request) bool {
 	if _, upgrades := r.Header["Upgrade"]; upgrades {
 		return offers(r)
 	}
 	_, _, ok := wire.CutKind(r.URL.RawQuery)
-	return ok && (r.Method == http.MethodPost || r.Method == http.MethodOptions)
+	return ok
 }
 
 // offers reports whether a handshake offers the protocol, wherever in its list.
@@ -73,5 +77,26 @@ func offers(r *http.Request) bool {
 
 // ServeHTTP serves the requests that Handles is true of.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	http.Error(w, "not yet", http.StatusNotImplemented)
+	if _, upgrades := r.Header["Upgrade"]; upgrades {
+		h.serveSocket(w, r)
+		return
+	}
+	h.serveRequest(w, r)
+}
+
+// turnAway answers a request that Guard refused.
+func (h *Handler) turnAway(w http.ResponseWriter, r *http.Request, err error) {
+	refusal := (*access.Refusal)(nil)
+	if !errors.As(err, &refusal) {
+		refusal = &access.Refusal{Status: http.StatusForbidden, Text: "forbidden"}
+	}
+	h.count(refusal)
+	refusal.ServeHTTP(w, r)
+}
+
+func (h *Handler) log() *slog.Logger {
+	if h.Log != nil {
+		return h.Log
+	}
+	return slog.Default()
 }

@@ -1,4 +1,124 @@
 package resume
 
-// A Lobby is where sessions of all routes are opened. Its zero value is ready.
-type Lobby struct{}
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"sidecar/protocol/resume/wire"
+)
+
+const (
+	// maxOpenings bounds the openings that are under way or remembered.
+	maxOpenings = 64 << 10
+	// maxWaiting is how many carriers may wait for one (§5.3).
+	maxWaiting = 8
+	// joinTime is how long an opening may be joined once it was answered, and
+	// refusedTime one that was refused.
+	joinTime    = 60 * time.Second
+	refusedTime = 10 * time.Second
+)
+
+var errCrowd = errors.New("too many wait for this opening")
+
+// A Lobby is where sessions of all routes are opened: the carriers of one client
+// object meet here, so that their race opens one connection to the backend. Its zero
+// value is ready.
+type Lobby struct {
+	mu     sync.Mutex
+	all    map[wire.Key]*opening
+	dials  sync.WaitGroup
+	cancel context.CancelFunc
+	ctx    context.Context
+	closed bool
+}
+
+// An opening is a session that is asked for, and then what came of it.
+type opening struct {
+	done    chan struct{} // closed once there is an answer
+	client  *client
+	refused *wire.Refused
+	waiting int // under the lobby's lock
+}
+
+// meet finds the opening of a HELLO, or begins it, and waits for its answer. The
+// error is errCrowd, or ctx's: the opening goes on without its carrier.
+func (l *Lobby) meet(ctx context.Context, key wire.Key, open func(context.Context) (*client, *wire.Refused)) (*client, *wire.Refused, error) {
+	o, err := l.enter(key, open)
+	if o == nil {
+		return nil, errFull, err
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.leave(o)
+	select {
+	case <-o.done:
+		return o.client, o.refused, nil
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
+}
+
+var errFull = &wire.Refused{Status: 503, Retry: 1000, Text: "too many sessions are being opened"}
+
+func (l *Lobby) enter(key wire.Key, open func(context.Context) (*client, *wire.Refused)) (*opening, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.all[key]
+	switch {
+	case o == nil && (len(l.all) >= maxOpenings || l.closed):
+		return nil, nil
+	case o == nil:
+		o = &opening{done: make(chan struct{})}
+		if l.all == nil {
+			l.all = make(map[wire.Key]*opening)
+			l.ctx, l.cancel = context.WithCancel(context.Background())
+		}
+		l.all[key] = o
+		l.dials.Add(1)
+		go l.run(key, o, open)
+	case o.waiting >= maxWaiting:
+		return o, errCrowd
+	}
+	o.waiting++
+	return o, nil
+}
+
+func (l *Lobby) leave(o *opening) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o.waiting--
+}
+
+// run opens a session. It outlives the carrier that asked, whose HELLO may come
+// again by another.
+func (l *Lobby) run(key wire.Key, o *opening, open func(context.Context) (*client, *wire.Refused)) {
+	defer l.dials.Done()
+	o.client, o.refused = open(l.ctx)
+	close(o.done)
+	keep := joinTime
+	if o.refused != nil {
+		keep = refusedTime
+	}
+	time.AfterFunc(keep, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if delete(l.all, key); len(l.all) == 0 {
+			l.all = nil // a map does not shrink
+		}
+	})
+}
+
+// Close has nothing be opened any more, and returns when nobody is at it. It may be
+// called again.
+func (l *Lobby) Close() {
+	l.mu.Lock()
+	l.closed = true
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.mu.Unlock()
+	l.dials.Wait()
+}
