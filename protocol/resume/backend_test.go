@@ -19,6 +19,7 @@ type backend struct {
 	answer http.HandlerFunc // nil: 101
 	header http.Header      // of the 101
 	echo   bool
+	hold   chan struct{} // handshakes wait until it is closed; nil: they do not
 }
 
 func newBackend(t *testing.T) *backend {
@@ -32,6 +33,9 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case b.asked <- r:
 	default:
+	}
+	if b.hold != nil {
+		<-b.hold
 	}
 	if b.answer != nil {
 		b.answer(w, r)

@@ -106,7 +106,7 @@ func (k *carrier) controls(dst []byte, now time.Time) []byte {
 		k.client.clock.by(k.client, k.due(now), now)
 		dst = wire.AppendPing(dst, nil)
 	}
-	if at := k.client.goaway; !at.IsZero() && !k.warned {
+	if at := k.client.goaway; !at.IsZero() && !k.warned && (k.kind != wire.Poll || !k.client.leaving()) {
 		k.warned = true
 		dst = wire.AppendGoaway(dst, uint64(max(0, at.Sub(now).Milliseconds())))
 	}

@@ -34,6 +34,8 @@ type client struct {
 	sends    []*held    // requests that wait until their DATA was handed on
 	clock    clock
 	goaway   time.Time // when the server ends it (§9.1); zero: it does not
+	parted   bool      // it has begun to
+	final    bool      // an answer had the end with it
 
 	reader  *session.Reader
 	wanted  uint64 // counts the readers that were wanted, and got those there were
@@ -63,6 +65,7 @@ const (
 type aftermath struct {
 	ack   uint64         // the client has the backend's messages up to this one; 0: nothing new
 	hand  bool           // there is something for the backend, and nobody at it
+	part  bool           // the backend is told to go
 	read  bool           // a reader is wanted
 	stir  []*carrier     // have something to say
 	end   []func()       // of carriers, without a word
@@ -80,6 +83,9 @@ func (c *client) do(a aftermath) {
 	}
 	if a.ack > 0 {
 		_ = c.session.Ack(a.ack) // fails only once the session has ended
+	}
+	if a.part {
+		c.backend.Close(session.Close{Code: codeGoingAway})
 	}
 	if a.hand {
 		go c.hand()
@@ -174,6 +180,7 @@ func (c *client) ended(why session.Reason) {
 	c.mu.Unlock()
 	c.do(a)
 	c.release()
+	c.handler.lobby().remove(c)
 	c.handler.Dialer.Live.Later(tell)
 }
 

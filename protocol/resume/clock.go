@@ -69,6 +69,7 @@ func (c *client) tick() {
 		c.carriers[i].tick(now, &a)
 	}
 	a.reply = c.answerSends(now)
+	c.depart(now, &a)
 	c.clock.soon(c, now)
 	c.mu.Unlock()
 	c.do(a)

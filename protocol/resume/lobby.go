@@ -26,12 +26,16 @@ var errCrowd = errors.New("too many wait for this opening")
 // object meet here, so that their race opens one connection to the backend. Its zero
 // value is ready.
 type Lobby struct {
-	mu     sync.Mutex
-	all    map[wire.Key]*opening
-	dials  sync.WaitGroup
-	cancel context.CancelFunc
-	ctx    context.Context
-	closed bool
+	mu      sync.Mutex
+	all     map[wire.Key]*opening
+	dials   sync.WaitGroup
+	ctx     context.Context // theirs
+	cancel  context.CancelFunc
+	closed  bool
+	clients map[*client]struct{}
+	most    int           // that there were
+	until   time.Time     // when a drain ends; zero: there is none
+	empty   chan struct{} // closed once there are no clients; nil: nobody waits for that
 }
 
 // An opening is a session that is asked for, and then what came of it.

@@ -99,10 +99,24 @@ func (h *Handler) open(ctx context.Context, a *ask, hello *wire.Hello) (*client,
 	}
 	c.mu.Lock()
 	c.session = s
-	c.goaway = h.lobby().leaving()
 	c.mu.Unlock()
 	link.Start(s)
+	h.enlist(c)
 	return c, nil
+}
+
+// enlist has a drain find c, and c hear of one that there is.
+func (h *Handler) enlist(c *client) {
+	at := h.lobby().add(c)
+	c.mu.Lock()
+	over := c.over != 0
+	c.mu.Unlock()
+	switch {
+	case over:
+		h.lobby().remove(c) // as ended did, perhaps before
+	case !at.IsZero():
+		c.goAway(at)
+	}
 }
 
 // dial asks the backend in the client's name.

@@ -6,6 +6,7 @@ import (
 
 	"sidecar/polling"
 	"sidecar/protocol/resume/wire"
+	"sidecar/session"
 )
 
 // maxAnswer is the most bytes of a poll's answer (§3.4).
@@ -30,6 +31,17 @@ func (p *poll) wake() {
 	c.mu.Unlock()
 	if request != nil {
 		request.Answer(answer(b), nil)
+		c.settle()
+	}
+}
+
+// settle ends a session whose client was told so.
+func (c *client) settle() {
+	c.mu.Lock()
+	final := c.final && c.over == 0
+	c.mu.Unlock()
+	if final {
+		c.end(session.Drained)
 	}
 }
 
@@ -77,6 +89,10 @@ func (k *carrier) reply(now time.Time) []byte {
 		return nil
 	}
 	c.up.tell()
+	if c.leaving() { // nobody could come for more
+		c.final = true
+		return gone(b, session.Drained.String())
+	}
 	k.until = now.Add(k.grace())
 	c.clock.by(c, k.until, now)
 	return b
@@ -181,6 +197,7 @@ func (k *carrier) hold(w http.ResponseWriter, r *http.Request, brief bool) {
 	sorry()
 	if b != nil {
 		c.handler.Desk.Write(w, r, answer(b))
+		c.settle()
 		return
 	}
 	var request *polling.Poll
@@ -200,6 +217,7 @@ func (k *carrier) hold(w http.ResponseWriter, r *http.Request, brief bool) {
 	sorry()
 	if answered != nil {
 		answered.Answer(answer(b), nil)
+		c.settle()
 	}
 	request.Wait()
 }

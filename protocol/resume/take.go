@@ -99,6 +99,7 @@ func (c *client) acked(f wire.Frame, t *taken) error {
 func (a *aftermath) add(b aftermath) {
 	a.ack = max(a.ack, b.ack)
 	a.hand = a.hand || b.hand
+	a.part = a.part || b.part
 	a.read = a.read || b.read
 	a.stir = append(a.stir, b.stir...)
 	a.end = append(a.end, b.end...)
