@@ -138,9 +138,9 @@ func haproxy(_ *ground, s site) ([]string, error) {
 }
 
 const sidecarConf = `listen: "{{.Listen}}"
-{{if .Engine}}routes: [{path: /, upstream: "ws://{{.Backend}}", protocols: [websocket, engineio]}]
+upstream: ws://{{.Backend}}
+{{if .Engine}}protocols: [websocket, engineio]
 engineio: {ping_interval: 5m}
-{{else}}upstream: ws://{{.Backend}}
 {{end}}ops: {listen: off}
 log: {level: {{.Level}}}
 {{if .TLS}}tls: {mode: files, cert: {{.Ground}}/cert.pem, key: {{.Ground}}/key.pem, http: off}
