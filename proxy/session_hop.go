@@ -37,10 +37,12 @@ type hop struct {
 	place uint32 // in live
 
 	// The reader's own.
-	walk  walker
-	rest  []byte // of what was read: judged, and not yet gorilla's
-	over  error  // why nothing comes behind rest
-	taken int64  // messages that came out of gorilla
+	walk   walker
+	rest   []byte  // of what was read: judged, and not yet gorilla's
+	over   error   // why nothing comes behind rest
+	taken  int64   // messages that came out of gorilla
+	last   instant // when bytes came; zero: none did
+	rested bool    // bytes came after a pause
 
 	// The writer's own.
 	cork    *[]byte // what is to be written at once; nil: each write by itself

@@ -16,13 +16,25 @@ import (
 // errHeard is the end of what a peer sends: its close frame came.
 var errHeard = errors.New("close frame")
 
-// run is the reader's life.
+// pause is how long nothing came where a reader is taken for an idle one.
+const pause = time.Second
+
+// run is the reader's life. Its stack has to grow for a message, and would stay so
+// while nothing comes: the collector halves none of the two smallest sizes that
+// still has to hold a wait for bytes. So a reader that was woken after a pause has
+// a new goroutine wait in its place. One that is kept busy does not, for it costs
+// a microsecond or two.
 func (h *hop) run() {
 	for {
 		err := h.next()
 		if err != nil {
 			h.finish(err)
 			h.leave()
+			return
+		}
+		if h.rested && !h.begun() {
+			h.rested = false
+			go h.run()
 			return
 		}
 	}
@@ -33,10 +45,11 @@ const keptMessage = 64 << 10
 
 var messages = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// next passes one message on, and waits for room behind it.
+// next passes one message on, and waits for room behind it. What is less than that,
+// or no message, it only takes.
 func (h *hop) next() error {
-	for !h.begun() {
-		if err := h.fill(); err != nil {
+	if !h.begun() {
+		if err := h.fill(); err != nil || !h.begun() {
 			return err
 		}
 	}
@@ -163,6 +176,8 @@ func (h *hop) judge(b []byte, now time.Time) error {
 	defer h.mu.Unlock()
 	h.pulse.Seen(now)
 	h.doubt = 0
+	h.rested = h.rested || h.last.since(now) >= pause
+	h.last = instantOf(now)
 	var data splice
 	defer func() { h.rest = data.run }()
 	for len(b) > 0 {
