@@ -1,0 +1,84 @@
+package resumable
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"sidecar/protocol/resume/wire"
+)
+
+// Dial opens a conversation with the backend behind rawURL: a ws, wss, http or https URL,
+// exactly as a plain WebSocket client would be given it. Transports race [§11.1]; Dial
+// returns with the first that gets through, and the Conn moves to a better one later.
+//
+// ctx bounds only the opening, as OpenTimeout does. Errors are a *Refused where the
+// backend or the server said no, a *Gone, ErrUnreachable with what each transport met,
+// or that of ctx. Who gets a Conn must Close or CloseNow it.
+func Dial(ctx context.Context, rawURL string, o *Options) (*Conn, error) {
+	c, err := newConn(rawURL, o)
+	if err != nil {
+		return nil, fmt.Errorf("dialing: %w", err)
+	}
+	c.wg.Go(c.run)
+	select {
+	case <-c.opened:
+		return c, nil
+	case <-c.ended:
+		c.wg.Wait()
+	case <-ctx.Done():
+		c.mu.Lock()
+		c.endLocked(context.Cause(ctx), 0)
+		c.mu.Unlock()
+		c.wg.Wait()
+	}
+	if c.plain != nil {
+		if c.o.OnTransport != nil {
+			c.o.OnTransport(Plain, nil)
+		}
+		return c, nil
+	}
+	return nil, fmt.Errorf("dialing: %w", c.err)
+}
+
+func newConn(rawURL string, o *Options) (*Conn, error) {
+	ws, post, err := addresses(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	filled, err := o.filled()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{
+		o: filled, ws: ws, post: post, attempt: wire.NewAttempt(),
+		opened: make(chan struct{}), ended: make(chan struct{}),
+		reads: make(chan struct{}, 1), writes: make(chan struct{}, 1),
+		came: make(chan struct{}, 1), room: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		out: newOutbox(), in: newInbox(uint64(filled.Window), uint64(filled.MaxMessage)),
+	}
+	c.ackTimer = time.AfterFunc(time.Hour, c.ackNow)
+	c.ackTimer.Stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	c.ctx = ctx
+	c.client, c.cancel = c.requests(cancel)
+	return c, nil
+}
+
+// requests is the client of streams and polls. The function it returns ends all.
+func (c *Conn) requests(cancel context.CancelFunc) (*http.Client, context.CancelFunc) {
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if given := c.o.HTTPClient; given != nil {
+		return &http.Client{Transport: given.Transport, Jar: given.Jar, CheckRedirect: stay}, cancel
+	}
+	t := &http.Transport{
+		DialContext: c.dialNet, TLSClientConfig: c.o.TLS, Proxy: c.o.Proxy,
+		ForceAttemptHTTP2: true, DisableCompression: true,
+		IdleConnTimeout: time.Minute, TLSHandshakeTimeout: openLimit,
+	}
+	return &http.Client{Transport: t, CheckRedirect: stay}, func() {
+		cancel()
+		t.CloseIdleConnections()
+	}
+}

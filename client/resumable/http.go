@@ -1,0 +1,280 @@
+package resumable
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"sidecar/protocol/resume/wire"
+)
+
+const (
+	readSize    = 16 << 10
+	maxAnswer   = 256 << 10   // bytes of a poll's or a send's answer (§3.4)
+	sendHeld    = time.Second // the longest that a server holds a send (§3.5)
+	muteAtLeast = 500 * time.Millisecond
+	sendTries   = 4 // sends that fail in a row end the carrier
+)
+
+func bytesReader(p []byte) io.Reader { return bytes.NewReader(p) }
+
+// An exchange is one request and its answer.
+type exchange struct {
+	kind  wire.Kind
+	body  []byte
+	named string        // the token in it
+	from  position      // where the carrier stood before it
+	upto  position      // and behind it
+	data  bool          // it took messages along
+	use   bool          // or a USE
+	hello bool          // it is the first
+	limit time.Duration // 0: none
+}
+
+// do makes the request and takes its answer frame by frame.
+func (k *carrier) do(x exchange) error {
+	ctx, cancel := context.WithCancelCause(k.ctx)
+	defer cancel(nil)
+	if x.limit > 0 {
+		t := time.AfterFunc(x.limit, func() { cancel(errNoAnswer) })
+		defer t.Stop()
+	}
+	if x.kind == wire.Stream {
+		mute := k.watch(cancel)
+		defer mute.Stop()
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			WroteRequest: func(httptrace.WroteRequestInfo) { mute.start() },
+		})
+		return because(ctx, k.ask(ctx, x, mute))
+	}
+	return because(ctx, k.ask(ctx, x, nil))
+}
+
+// because is why a request failed: that it was cancelled says less.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && err != nil && !errors.Is(err, cause) {
+		return cause
+	}
+	return err
+}
+
+func (k *carrier) ask(ctx context.Context, x exchange, mute *watch) error {
+	r, err := k.c.request(ctx, x.kind, x.body)
+	if err != nil {
+		return err
+	}
+	a, err := k.c.client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer a.Body.Close()
+	if err := k.c.checkAnswer(a); err != nil {
+		return err
+	}
+	k.c.mu.Lock()
+	k.multi = a.ProtoMajor >= 2
+	k.c.mu.Unlock()
+	var body io.Reader = a.Body
+	if x.kind != wire.Stream {
+		body = io.LimitReader(body, maxAnswer+1)
+	}
+	return k.listen(body, x, mute)
+}
+
+// checkAnswer tells a server of this protocol, or a request that failed, from anything
+// else (§3.2).
+func (c *Conn) checkAnswer(a *http.Response) error {
+	kind, _, _ := strings.Cut(a.Header.Get("Content-Type"), ";")
+	if a.StatusCode == http.StatusOK && strings.EqualFold(strings.TrimSpace(kind), wire.ContentType) {
+		return nil
+	}
+	if s, err := strconv.Atoi(a.Header.Get("Retry-After")); err == nil && (a.StatusCode == 429 || a.StatusCode == 503) {
+		c.mu.Lock()
+		c.keep.patient(time.Duration(min(max(s, 0), 3600)) * time.Second)
+		c.mu.Unlock()
+	}
+	return &statusError{a.StatusCode, a.Header.Get("Content-Type")}
+}
+
+// A statusError is an answer that is not this protocol's.
+type statusError struct {
+	status int
+	kind   string
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("answered with status %d and content type %q: no sidecar, or none that takes it", e.status, e.kind)
+}
+
+// listen takes an answer's frames as they come.
+func (k *carrier) listen(body io.Reader, x exchange, mute *watch) error {
+	var split wire.Splitter
+	buf := make([]byte, readSize)
+	for got, began := 0, false; ; {
+		n, err := body.Read(buf)
+		if got += n; n > 0 && mute != nil {
+			mute.Stop()
+		}
+		for p := buf[:n]; len(p) > 0; {
+			f, rest, ok, err := split.Next(p)
+			if p = rest; err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+			if !began && f.Type != wire.TypePad {
+				if began = true; !begins(f.Type) {
+					return fmt.Errorf("%w: %v begins an answer", wire.ErrOrder, f.Type)
+				}
+			}
+			if err := k.hear(f, x.named); err != nil {
+				return err
+			}
+		}
+		switch {
+		case x.kind != wire.Stream && got > maxAnswer:
+			return fmt.Errorf("answer of more than %d bytes", maxAnswer)
+		case err == io.EOF && (split.Held() > 0 || !began):
+			return fmt.Errorf("reading the answer: %w", io.ErrUnexpectedEOF)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("reading the answer: %w", err)
+		}
+	}
+}
+
+// begins says what the first frame of an answer may be (§3.2).
+func begins(t wire.Type) bool {
+	return t == wire.TypeWelcome || t == wire.TypeRefused || t == wire.TypeGone || t == wire.TypeAck || t.Optional()
+}
+
+// A watch gives a stream up of which nothing comes (§11.1).
+type watch struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	wait  time.Duration
+	over  bool
+}
+
+func (k *carrier) watch(cancel context.CancelCauseFunc) *watch {
+	c := k.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := &watch{wait: max(2*c.rtt, muteAtLeast)}
+	if c.rtt == 0 {
+		w.wait = time.Second
+	}
+	w.timer = time.AfterFunc(time.Hour, func() { cancel(errMute) })
+	w.timer.Stop()
+	return w
+}
+
+func (w *watch) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.timer.Reset(w.wait)
+	}
+}
+
+// Stop is called when something came, and at the end.
+func (w *watch) Stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	w.timer.Stop()
+}
+
+// runRequests is the life of a stream or a poll, with its sends beside it.
+func (k *carrier) runRequests(down func() error) error {
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		if err := k.sends(); err != nil {
+			k.lost(err)
+		}
+	})
+	defer sender.Wait()
+	err := down()
+	k.lost(err)
+	if k.stray != nil {
+		k.disown()
+	}
+	return err
+}
+
+// disown ends a session that is none of ours: another one was first (§5.3).
+func (k *carrier) disown() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	body := wire.Continue{Generation: k.born, Session: k.stray.Session, Token: k.stray.Token}.Append(nil)
+	body = wire.Close{Number: 1, Code: 1001}.Append(wire.Ack{}.Append(body))
+	r, err := k.c.request(ctx, wire.Send, body)
+	if err != nil {
+		return
+	}
+	if a, err := k.c.client.Do(r); err == nil {
+		a.Body.Close()
+	}
+}
+
+// stream reads one endless answer.
+func (k *carrier) stream() error {
+	c := k.c
+	c.mu.Lock()
+	body, err := c.helloLocked(k)
+	c.mu.Unlock()
+	if err == nil {
+		err = k.do(exchange{kind: wire.Stream, body: body, named: k.token})
+	}
+	if err == nil {
+		err = errRotated
+	}
+	return err
+}
+
+// poll asks again and again. A request that fails is repeated once; the second failure
+// is the end of the carrier (§3.4).
+func (k *carrier) poll() error {
+	c := k.c
+	c.mu.Lock()
+	body, err := c.helloLocked(k)
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	x := exchange{kind: wire.Poll, hello: true, body: body, named: k.token, limit: openLimit, upto: k.at}
+	for failed := 0; failed < 2; {
+		err = k.do(x)
+		proven := k.settle(x, err)
+		switch {
+		case k.ctx.Err() != nil:
+			return context.Cause(k.ctx)
+		case err == nil:
+			failed = 0
+		case !proven || final(err):
+			return err
+		default:
+			failed++
+		}
+		x = c.pollNext(k)
+	}
+	return err
+}
+
+// final says of an error that it is the server's word and not the network's.
+func final(err error) bool {
+	var gone *Gone
+	var no *Refused
+	var f *fault
+	return errors.As(err, &gone) || errors.As(err, &no) || errors.As(err, &f) || errors.Is(err, errStray) || errors.Is(err, errDropped)
+}
