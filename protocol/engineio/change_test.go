@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,15 @@ func TestPingIsDueWhileAnAnswerIsRead(t *testing.T) {
 			defer e.mu.Unlock()
 			return e.beat.asked && e.writing > 0, e.beat.at
 		}
+		eventually(t, "the answer is on its way", true, func() bool {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return e.writing > 0
+		})
+		e.mu.Lock()
+		e.beat.at = time.Now() // and not at some time after the handshake, when the answer may not be there
+		e.beat.timer.Reset(0)
+		e.mu.Unlock()
 		eventually(t, "the ping is due", true, func() bool { asked, _ := due(); return asked })
 		_, at := due()
 		eventually(t, "the time is up, twice", true, func() bool { _, now := due(); return now.Sub(at) > 2*r.h.Settings.PingTimeout-1 })
@@ -113,7 +123,7 @@ func TestPingIsDueWhileAnAnswerIsRead(t *testing.T) {
 		c.wantPost("3\x1e4hello")
 		b.want("hello")
 	}, func(r *rig) {
-		r.h.Settings.PingInterval, r.h.Settings.PingTimeout = 2*time.Second, 300*time.Millisecond
+		r.h.Settings.PingTimeout = 300 * time.Millisecond
 	})
 }
 
@@ -230,4 +240,52 @@ func upgradeUnderTraffic(t *testing.T, c *client, b *peer) {
 	}
 	c.engine().session.End(session.Left, session.Close{Code: codeNormal})
 	b.Close()
+}
+
+// TestChangeWaitsForThePost: what a POST has begun to bring comes whole, and ahead of
+// what comes by the WebSocket.
+func TestChangeWaitsForThePost(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.back.write = func() { time.Sleep(10 * time.Millisecond) }
+		var packets, want []string
+		for i := range 3 * batch {
+			want = append(want, fmt.Sprint(i))
+			packets = append(packets, fmt.Sprint("4", i))
+		}
+		want = append(want, "behind")
+		posted := make(chan string, 1)
+		go func() { posted <- b.do("POST", strings.Join(packets, "\x1e")) }()
+		b.at(100 * time.Millisecond)
+		p := b.upgrade(probe, "5", "4behind")
+		if got := <-posted; got != "ok" {
+			t.Errorf("the POST got %q; want ok", got)
+		}
+		b.at(2 * time.Second)
+		if !slices.Equal(b.back.got, want) {
+			t.Errorf("backend got %q; want %q", b.back.got, want)
+		}
+		b.e.session.Deliver(session.Message{Data: []byte("down")})
+		p.want("4down")
+	})
+}
+
+// TestChangeThatWaitedTooLong: a client whose backend is slow goes on polling.
+func TestChangeThatWaitedTooLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.back.write = func() { time.Sleep(15 * time.Second) }
+		posted := make(chan bool)
+		go func() { b.post("4slow"); close(posted) }()
+		b.at(time.Second)
+		p := b.upgrade(probe, "5")
+		p.wantClose(codeNoStatus)
+		if got := b.age(); got >= 15*time.Second {
+			t.Errorf("the WebSocket was closed at %v; want before the backend is ready", got)
+		}
+		b.at(16 * time.Second)
+		b.e.session.Deliver(session.Message{Data: []byte("down")})
+		b.wantPoll("4down", 16*time.Second)
+		if <-posted; fmt.Sprint(b.back.got) != "[slow]" {
+			t.Errorf("backend got %q; want the POST's message", b.back.got)
+		}
+	})
 }

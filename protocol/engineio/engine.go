@@ -39,7 +39,8 @@ type engine struct {
 	ending    *ending        // how it was ended from this side
 	heard     *session.Close // the backend's close, once it was taken; nil: there was none
 	writing   int            // answers with messages that are on their way
-	sending   int            // calls that give the backend messages
+	sending   int            // POSTs and frames whose messages are being given to the backend
+	sent      chan struct{}  // closed once there are none; nil: nobody waits
 	polled    bool           // there is a GET: poll, or soon to be
 	posted    bool           // there is a POST
 	lingering bool           // a timer runs for what lingers
@@ -130,25 +131,52 @@ func (e *engine) stir() {
 	e.flush(false)
 }
 
-// pass gives the backend messages that the client sent on its transport, which is
-// that socket or nil: what comes on another is refused, since it would overtake. What
-// comes behind the backend's close is dropped.
-func (e *engine) pass(ctx context.Context, on *socket, messages ...session.Message) error {
+// enter begins to give the backend what came by that socket, or by polling where it
+// is nil. False: that is not the transport, and it would overtake.
+func (e *engine) enter(on *socket) bool {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.socket != on {
-		e.mu.Unlock()
-		return errRequest
+		return false
 	}
 	e.sending++
+	return true
+}
+
+// exit is called behind what enter began.
+func (e *engine) exit() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.sending--; e.sending == 0 && e.sent != nil {
+		close(e.sent)
+		e.sent = nil
+	}
+}
+
+// settle waits until nothing is being given to the backend, which takes no longer
+// than the backend does. The caller holds mu, which settle frees meanwhile.
+func (e *engine) settle() {
+	for e.sending > 0 {
+		if e.sent == nil {
+			e.sent = make(chan struct{})
+		}
+		sent := e.sent
+		e.mu.Unlock()
+		<-sent
+		e.mu.Lock()
+	}
+}
+
+// pass gives the backend messages, between enter and exit. What comes behind the
+// backend's close is dropped.
+func (e *engine) pass(ctx context.Context, messages ...session.Message) error {
+	e.mu.Lock()
 	e.beat.heard = true
-	if on == nil {
+	if e.socket == nil {
 		e.linger.Sent(len(messages), time.Now())
 	}
 	e.mu.Unlock()
 	_, err := e.session.Send(ctx, 0, messages...)
-	e.mu.Lock()
-	e.sending--
-	e.mu.Unlock()
 	if errors.Is(err, session.ErrClosing) {
 		return nil
 	}

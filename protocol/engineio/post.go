@@ -51,10 +51,12 @@ func (e *engine) receive(w http.ResponseWriter, r *http.Request) (a polling.Answ
 	if err != nil {
 		return e.unread(err), true
 	}
-	how, err := e.unpack(r.Context(), body)
-	switch {
-	case errors.Is(err, errRequest):
+	if !e.enter(nil) {
 		return errRequest.answer(), true
+	}
+	how, err := e.unpack(r.Context(), body)
+	e.exit()
+	switch {
 	case errors.Is(err, session.ErrEnded):
 		return a, false
 	case err != nil: // the client left while others' messages were waited for
@@ -98,7 +100,7 @@ func (e *engine) unpack(ctx context.Context, payload []byte) (*ending, error) {
 			all = append(all, p.Message)
 		}
 		if len(all) == batch || len(all) > 0 && (how != nil || !more) {
-			if err := e.pass(ctx, nil, all...); err != nil {
+			if err := e.pass(ctx, all...); err != nil {
 				return nil, err
 			}
 			all = all[:0]

@@ -67,8 +67,9 @@ func (s *socket) hear(m session.Message) *session.Close {
 		e.end(*how)
 		return &how.client
 	}
-	if p.kind == message {
-		_ = e.pass(context.Background(), s, p.Message) // fails only where the end is on its way
+	if p.kind == message && e.enter(s) {
+		_ = e.pass(context.Background(), p.Message) // fails only where the end is on its way
+		e.exit()
 	}
 	return nil
 }

@@ -123,10 +123,12 @@ func (s *socket) prove(m session.Message) *session.Close {
 }
 
 // change makes the candidate the transport. A poll that the client has open in spite
-// of it is refused. What an answer already carries comes first: see Next.
+// of it is refused, and a POST whose body is not whole yet. What a POST has begun to
+// give the backend comes first, and what an answer already carries: see Next.
 func (s *socket) change() {
 	e := s.engine
 	e.mu.Lock()
+	e.settle()
 	if e.candidate != s {
 		e.mu.Unlock()
 		return
