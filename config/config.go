@@ -50,8 +50,8 @@ type Config struct {
 
 // Sections are the settings that a route may override.
 type Sections struct {
-	// Protocols are what clients may speak, of "websocket", "engineio" and "http"
-	// in this version. Default: websocket and http.
+	// Protocols are what clients may speak, of "websocket", "resume", "engineio" and "http",
+	// in this version. Default: websocket, resume and http.
 	Protocols []string          `yaml:"protocols"`
 	Origins   access.Origins    `yaml:"origins"`
 	Heartbeat heartbeat.Policy  `yaml:"heartbeat"`

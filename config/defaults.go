@@ -22,7 +22,7 @@ func Default() Config {
 	return Config{
 		Listen: []string{":8080"},
 		Sections: Sections{
-			Protocols: []string{"websocket", "http"},
+			Protocols: []string{"websocket", "resume", "http"},
 			Origins:   access.Origins{"same-origin"},
 			Heartbeat: heartbeat.Default(),
 			Session:   session.Default(),

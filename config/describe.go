@@ -24,7 +24,7 @@ var descriptions = map[string]string{
 	"routes.host":     "The host asked for, without port and without regard to case; by default any. It comes before routes of any host.",
 	"routes.upstream": "The backend of the route, written as upstream at the top level.",
 
-	"protocols": "What clients may speak: websocket is raw WebSocket, engineio is Engine.IO, http passes plain requests through.",
+	"protocols": "What clients may speak: websocket is raw WebSocket, resume is resumable WebSocket, engineio is Engine.IO, http passes plain requests through.",
 	"origins":   "Origins whose pages may connect: same-origin, *, null, or scheme://host[:port] where the host may begin with *. to take any below it. A request without Origin passes unless its browser says that another site made it.",
 
 	"heartbeat":          "How silent clients and backends are found out.",
@@ -41,7 +41,7 @@ var descriptions = map[string]string{
 	"session_memory.limit": "The most bytes: 1 KiB for each session, and each message that waits for its client with 64 bytes beside its own. At the bound a new session is refused with 503, and the others are given one message at a time. Off: none.",
 	"session_memory.evict": "Makes room at the bound by ending the sessions whose clients have been away for longest.",
 
-	"resume":        "Our own resumable protocol.",
+	"resume":        "Resumable WebSocket; docs/protocol.md tells more.",
 	"resume.poll":   "How long a long-poll without news is held.",
 	"resume.rotate": "The age at which a streaming response ends and the client asks for the next.",
 

@@ -77,7 +77,7 @@ func TestDefaultsAsFlags(t *testing.T) {
 // The names and defaults of the contract, written as it writes them.
 func TestDefaultsAreTheContracts(t *testing.T) {
 	want := map[string]string{
-		"listen": ":8080", "protocols": "websocket,http", "origins": "same-origin", "trusted_proxies": "", "proxy_protocol": "false",
+		"listen": ":8080", "protocols": "websocket,resume,http", "origins": "same-origin", "trusted_proxies": "", "proxy_protocol": "false",
 		"heartbeat.interval": "20s", "heartbeat.timeout": "10s",
 		"session.ttl": "1m", "session.window": "256KiB", "session.overflow": "pause", "session.identity": "Authorization",
 		"session_memory.limit": "256MiB", "session_memory.evict": "false",

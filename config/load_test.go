@@ -153,8 +153,8 @@ func TestFaultsOutsideTheFile(t *testing.T) {
 			"SIDECAR_HEARTBEAT: is the variable of no key; did you mean SIDECAR_HEARTBEAT_INTERVAL or SIDECAR_HEARTBEAT_TIMEOUT?",
 			"SIDECAR_NONSENSE: is the variable of no key",
 			"SIDECAR_UPSTRAEM: is the variable of no key; did you mean SIDECAR_UPSTREAM?"}},
-		{"a key to come", []string{"SIDECAR_RESUME_POLL=1s"}, []string{up, "--sockjs.cookie"}, []string{
-			"SIDECAR_RESUME_POLL: resume.poll: is not in this version of sidecar; remove it",
+		{"a key to come", []string{"SIDECAR_SOCKETIO_MODE=message"}, []string{up, "--sockjs.cookie"}, []string{
+			"SIDECAR_SOCKETIO_MODE: socketio.mode: is not in this version of sidecar; remove it",
 			"--sockjs.cookie: is not in this version of sidecar; remove it"}},
 		{"a secret is not told", []string{"SIDECAR_TLS_EAB_MAC=s3cret\xff"}, []string{up}, []string{
 			"SIDECAR_TLS_EAB_MAC: tls.eab.mac: the value is not UTF-8"}},

@@ -8,7 +8,7 @@ import (
 )
 
 // withSessions are the protocols of this version whose clients have a session.
-var withSessions = []string{"engineio"}
+var withSessions = []string{"resume", "engineio"}
 
 // obeyedBy are the sections that only some protocols look at.
 var obeyedBy = []struct {
@@ -16,6 +16,7 @@ var obeyedBy = []struct {
 	protocols []string
 }{
 	{"session", withSessions},
+	{"resume", []string{"resume"}},
 	{"engineio", []string{"engineio"}},
 }
 

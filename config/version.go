@@ -9,8 +9,8 @@ import (
 
 // inVersion are the protocols that there are; later are those still to come.
 var (
-	inVersion = []string{"websocket", "engineio", "http"}
-	later     = []string{"resume", "socketio", "sockjs"}
+	inVersion = []string{"websocket", "resume", "engineio", "http"}
+	later     = []string{"socketio", "sockjs"}
 )
 
 func (l *loader) checkProtocols(list []string, path string) {
@@ -32,7 +32,7 @@ func (l *loader) checkProtocols(list []string, path string) {
 
 // plannedKeys are sections and keys that nothing obeys in this version. Who sets
 // one would believe that it does something.
-var plannedKeys = []string{"resume", "socketio", "sockjs", "limits.body", "session_memory.evict"}
+var plannedKeys = []string{"socketio", "sockjs", "limits.body"}
 
 // planned reports whether key, "routes[i]." left out, is or is in one of plannedKeys.
 func planned(key string) bool {

@@ -44,7 +44,7 @@ func TestWrittenSettingsTellAll(t *testing.T) {
 			t.Errorf("%q is missing in:\n%s", want, text)
 		}
 	}
-	for _, not := range []string{"resume", "sockjs", "body", "evict"} {
+	for _, not := range []string{"socketio", "sockjs", "body"} {
 		if strings.Contains(text, not) {
 			t.Errorf("%s is not in this version but in:\n%s", not, text)
 		}

@@ -26,7 +26,7 @@ func (s *Server) drain() error {
 	d := s.inForce.Load().config.Drain
 	s.draining.Store(true)
 	s.metrics.Draining()
-	s.log.Info("stopping", "delay", d.Delay, "for", d.For, "connections", s.live.Len())
+	s.log.Info("stopping", "delay", d.Delay, "for", d.For, "connections", s.live.Len()+s.resumed.Len())
 	wait(s.life, d.Delay)
 
 	start := time.Now()
@@ -58,6 +58,11 @@ func (s *Server) empty(ctx context.Context, spread time.Duration) (connections, 
 	s.closing.Store(true)
 	var relayed sync.WaitGroup
 	relayed.Go(func() { connections = s.live.Drain(ctx, spread, goingAway, reason) })
+	resumed := 0
+	relayed.Go(func() {
+		s.lobby.Drain(ctx, spread) // whose clients are told beforehand
+		resumed = s.resumed.Drain(ctx, 0, goingAway, reason)
+	})
 	polls := 0
 	if s.lot != nil {
 		relayed.Go(func() { polls = s.lot.Close(ctx) })
@@ -68,6 +73,7 @@ func (s *Server) empty(ctx context.Context, spread time.Duration) (connections, 
 		requests = s.active.len()
 	}
 	relayed.Wait()
+	connections += resumed
 	requests += polls // which Shutdown does not see
 	// A handshake that was under way while the first Drain found nobody left.
 	connections += s.live.Drain(ctx, 0, goingAway, reason)
@@ -117,6 +123,7 @@ func (s *Server) stop() {
 	}
 	s.inForce.Load().closeBackends()
 	s.live.Drain(s.life, 0, goingAway, "") // whoever came in with the last handshake
+	s.resumed.Drain(s.life, 0, goingAway, "")
 	s.loops.Stop()
 }
 

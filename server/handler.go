@@ -31,11 +31,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path := proxy.EscapedPath(r.URL)
 	site := p.table.find(r.Host, path)
-	if refusal := checkSite(site, path, upgrade); refusal != nil {
+	if refusal := checkSite(site, r, path, upgrade); refusal != nil {
 		s.refuse(w, r, refusal)
 		return
 	}
 	c := http.NewResponseController(w)
+	session := site.session(r, path)
 	if upgrade {
 		// Hijacking clears the deadlines; until then they bound the answer to a
 		// client that takes nothing and a body that should not be there.
@@ -44,11 +45,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
 			_ = c.SetReadDeadline(by)
 		}
-		site.socketAt(path).ServeHTTP(w, r)
+		if session == nil {
+			session = site.raw
+		}
+		session.ServeHTTP(w, r)
 		return
 	}
-	if site.engineIO.leads(path) {
-		s.serveSession(w, r, site.engineIO)
+	if session != nil {
+		s.serveSession(w, r, session)
 		return
 	}
 	if overHTTP2(r) {
@@ -90,7 +94,7 @@ func checkTarget(r *http.Request) *access.Refusal {
 	return nil
 }
 
-func checkSite(s *site, path string, upgrade bool) *access.Refusal {
+func checkSite(s *site, r *http.Request, path string, upgrade bool) *access.Refusal {
 	switch {
 	case s == nil:
 		return &access.Refusal{Status: http.StatusNotFound, Reason: "no_route", Text: "no route for this host and path (routes)"}
@@ -98,7 +102,7 @@ func checkSite(s *site, path string, upgrade bool) *access.Refusal {
 		// Behind the prefix is a path of the backend that the operator chose;
 		// ".." would lead out of it.
 		return &access.Refusal{Status: http.StatusBadRequest, Reason: "dot_segment", Text: "dot segments are not served on this route"}
-	case s.engineIO.leads(path):
+	case s.session(r, path) != nil:
 		return nil
 	case upgrade && !s.socket:
 		return &access.Refusal{Status: http.StatusForbidden, Reason: "protocol", Text: "WebSocket is switched off on this route (protocols)"}

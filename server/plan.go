@@ -87,6 +87,11 @@ func (s *Server) site(p, old *plan, r config.Route) (*site, error) {
 		Ask:  admin.Cached(time.Second, time.Second, backend.Check),
 	})
 	limits, observer := r.Limits.Proxy, s.metrics.Route(r.Name())
+	dialer := func(live *proxy.Live) *proxy.Dialer {
+		return &proxy.Dialer{
+			Route: r.Name(), Backend: backend, Heartbeat: r.Heartbeat, Limits: limits, Live: live, Observer: observer, Log: s.log,
+		}
+	}
 	guard := access.Guard{Proxies: p.proxies, Origins: r.Origins, Limiters: s.limiters(p, old, r)}
 	site := &site{
 		name: r.Name(), host: r.Host, path: r.Path, replaces: backend.Replaces(),
@@ -95,9 +100,10 @@ func (s *Server) site(p, old *plan, r config.Route) (*site, error) {
 			Route: r.Name(), Backend: backend, Heartbeat: r.Heartbeat, Limits: limits, Guard: &guard,
 			Live: &s.live, Loops: s.loops, PlainTLS: !s.boot.TLS.Loop, Observer: observer, Log: s.log,
 		},
-		engineIO: s.engineIO(r, guard, &proxy.Dialer{
-			Route: r.Name(), Backend: backend, Heartbeat: r.Heartbeat, Limits: limits, Live: &s.live, Observer: observer, Log: s.log,
-		}),
+		engineIO: s.engineIO(r, guard, dialer(&s.live)),
+	}
+	if slices.Contains(r.Protocols, "resume") {
+		site.resume = s.resume(r, guard, dialer(&s.resumed))
 	}
 	if slices.Contains(r.Protocols, "http") {
 		site.plain = &proxy.HTTP{Route: r.Name(), Backend: backend, Proxies: p.proxies, Limits: limits, Log: s.log}

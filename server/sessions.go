@@ -12,6 +12,8 @@ import (
 	"sidecar/config"
 	"sidecar/polling"
 	"sidecar/protocol/engineio"
+	"sidecar/protocol/resume"
+	"sidecar/protocol/resume/wire"
 	"sidecar/proxy"
 )
 
@@ -31,12 +33,16 @@ func (d *door) leads(path string) bool {
 	return ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(d.path, "/"))
 }
 
-// socketAt is who takes an upgrade at an escaped path.
-func (s *site) socketAt(path string) http.Handler {
-	if s.engineIO.leads(path) {
+// session is who serves a request for a session, at an escaped path; nil: nobody, for
+// it is none.
+func (s *site) session(r *http.Request, path string) http.Handler {
+	switch {
+	case s.engineIO.leads(path):
 		return s.engineIO
+	case s.resume != nil && resume.Handles(r):
+		return s.resume
 	}
-	return s.raw
+	return nil
 }
 
 // engineIO is the door of Engine.IO's clients on r, nil where it is not spoken. guard
@@ -57,10 +63,34 @@ func (s *Server) engineIO(r config.Route, guard access.Guard, dial *proxy.Dialer
 		Leaving:  s.closing.Load,
 		Observer: s.metrics.Sessions(r.Name(), "engineio"), Log: s.log,
 	}
-	if r.Upstream.Subprotocol != "" {
-		h.Subprotocols = []string{r.Upstream.Subprotocol}
-	}
+	h.Subprotocols = ownSubprotocols(r)
 	return &door{path: strings.TrimSuffix(r.Path, "/") + r.EngineIO.Path, Handler: h}
+}
+
+// resume serves the clients of resumable sessions on r. guard is that of the route's
+// raw connections.
+func (s *Server) resume(r config.Route, guard access.Guard, dial *proxy.Dialer) *resume.Handler {
+	guard.Limiters = append(slices.Clip(guard.Limiters), s.sessionLimiter)
+	carried := r.Limits.Proxy
+	carried.Message = wire.MaxBody
+	return &resume.Handler{
+		Route: r.Name(), Settings: r.Resume, Heartbeat: r.Heartbeat, Message: r.Limits.Proxy.Message,
+		Sessions: &s.sessions, Session: &r.Session,
+		Desk:     &polling.Desk{Guard: &guard, Lot: s.lot, WriteTimeout: r.Limits.Proxy.WriteTimeout},
+		Dialer:   dial,
+		Carriers: &proxy.Carriers{Limits: carried, Live: &s.resumed, Observer: dial.Observer},
+		Lobby:    &s.lobby, Subprotocols: ownSubprotocols(r),
+		Leaving:  s.closing.Load,
+		Observer: s.metrics.Sessions(r.Name(), "resume"), Log: s.log,
+	}
+}
+
+// ownSubprotocols are offered to the backend where a client offers none.
+func ownSubprotocols(r config.Route) []string {
+	if r.Upstream.Subprotocol == "" {
+		return nil
+	}
+	return []string{r.Upstream.Subprotocol}
 }
 
 // pathOf is the route's path in plain letters. Where the backend's own path takes its
@@ -91,7 +121,7 @@ func (s *Server) boundSessions() {
 // serveSession serves a request for a session, or to begin one. It may wait for as
 // long as the session has nothing to say; the deadlines of bodies and answers are
 // the protocol's own.
-func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, d *door) {
+func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, d http.Handler) {
 	if overHTTP2(r) {
 		if !s.waiting.enter() {
 			s.refuse(w, r, tooManyStreams())

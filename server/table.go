@@ -16,6 +16,7 @@ type site struct {
 	replaces bool   // the upstream's path takes the place of path
 	raw      http.Handler
 	engineIO *door         // nil: not spoken here
+	resume   http.Handler  // nil: not spoken here
 	plain    http.Handler  // nil: not spoken here
 	upgrade  time.Duration // what a handshake's answer may take
 	socket   bool          // WebSocket is spoken here

@@ -159,7 +159,7 @@ func (c *client) greeting(kind wire.Kind) []byte {
 	w := wire.Welcome{
 		Version: wire.Version, Session: c.id, Token: c.tokens.Offer(), Protocol: c.protocol,
 		Position: wire.Position{Received: at.Received, Ahead: at.Ahead, Partial: at.Partial, Lowest: c.down.acked + 1},
-		Window:   uint64(h.Session.Window), Message: uint64(h.Message),
+		Window:   uint64(h.Session.Window), Message: uint64(max(0, h.Message)),
 		Heartbeat: milliseconds(h.Heartbeat.Interval), Timeout: milliseconds(h.Heartbeat.Timeout), TTL: milliseconds(h.Session.TTL),
 	}
 	switch kind {
