@@ -41,6 +41,9 @@ type Fault struct {
 	Delay time.Duration
 	// Rate is in bytes a second. 0: as fast as it goes.
 	Rate int
+	// Piece is the most bytes that go on at once, each in a packet of its own as
+	// far as the kernel plays along. 0: as many as there are.
+	Piece int
 	// Cut ends both ends of a connection once exactly After more bytes, counted
 	// for each connection from Set (or from its start, if later), went this way.
 	Cut   Ending

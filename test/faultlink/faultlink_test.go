@@ -246,6 +246,31 @@ func TestRate(t *testing.T) {
 	})
 }
 
+// Pieces of three bytes, 10 ms apart: a reader that gets them in few reads was
+// not given pieces.
+func TestPiece(t *testing.T) {
+	eachWay(t, func(t *testing.T, d Dir) {
+		e := open(t)
+		e.link.Set(d, Fault{Piece: 3, Rate: 300})
+		want := pattern(60)
+		go e.from(d).Write(want)
+		var got []byte
+		reads := 0
+		for len(got) < len(want) {
+			b := make([]byte, 100)
+			n, err := e.to(d).Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, b[:n]...)
+			reads++
+		}
+		if !bytes.Equal(got, want) || reads < 8 {
+			t.Errorf("got %d bytes in %d reads; want 60 in about 20", len(got), reads)
+		}
+	})
+}
+
 func TestCutAfterExactlyN(t *testing.T) {
 	for name, want := range map[Ending]error{Reset: syscall.ECONNRESET, FIN: io.EOF} {
 		eachWay(t, func(t *testing.T, d Dir) {

@@ -211,6 +211,9 @@ func (w *way) grant(f Fault, n int) int {
 	l := w.pair.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if f.Piece > 0 {
+		n = min(n, f.Piece)
+	}
 	if f.Rate > 0 {
 		n = min(n, max(1, f.Rate/20))
 		w.free = time.Now().Add(time.Duration(n) * time.Second / time.Duration(f.Rate))
