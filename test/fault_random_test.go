@@ -16,23 +16,32 @@ import (
 // is duplicated, reordered, foreign or corrupt, and no loss is silent.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
-	suffer(t, 10*time.Second)
+	suffer(t, 10*time.Second, overWebSocket)
+}
+
+// The same with clients that speak Engine.IO, by every transport of it.
+func TestRandomFaultsEngine(t *testing.T) {
+	t.Parallel()
+	suffer(t, 10*time.Second, engineTransports...)
 }
 
 func TestRandomFaultsForTenMinutes(t *testing.T) {
 	long(t)
-	suffer(t, 10*time.Minute)
+	suffer(t, 10*time.Minute, append(engineTransports, overWebSocket)...)
 }
 
-func suffer(t *testing.T, d time.Duration) {
+func suffer(t *testing.T, d time.Duration, vias ...transport) {
 	seed, rng := random(t)
-	r := newRig(t, "heartbeat: {interval: 500ms, timeout: 500ms}\nlimits: {write_timeout: 1s, dial_timeout: 1s}\nlog: {level: warn, format: json}")
+	r := newRig(t, engineSettings(500*time.Millisecond, 500*time.Millisecond)+
+		"heartbeat: {interval: 500ms, timeout: 500ms}\nlimits: {write_timeout: 1s, dial_timeout: 1s}\nlog: {level: warn, format: json}")
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	var opened, clean atomic.Int64
 	var wg sync.WaitGroup
 	for w := range 16 {
 		rng := rand.New(rand.NewPCG(seed, uint64(w+1)))
+		r := *r
+		r.via = vias[w%len(vias)]
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				o, c := r.visit(t, fmt.Sprintf("w%dn%d", w, i), rng)
@@ -89,7 +98,7 @@ func (r *rig) visit(t *testing.T, id string, rng *rand.Rand) (opened, clean bool
 	}
 	<-up
 	<-down
-	return true, k.client.code() == 1000 && k.backend.code() == 1000
+	return true, k.client.code() == 1000 && k.backend.code() == k.goodbye
 }
 
 // both is closed when both peers have all, unless one of them ends before.

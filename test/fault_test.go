@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"sidecar/test/faultlink"
 	"sidecar/test/history"
 )
@@ -209,7 +211,7 @@ func TestFaultCloseIsNotAnsweredForADeadBackend(t *testing.T) {
 	k.backend.send(1, 1000)
 	within(t, patience, "the backend's message", full)
 	r.back.End(faultlink.Both, faultlink.Reset)
-	k.client.Conn.SetReadDeadline(time.Now().Add(patience))
+	k.client.line.(*websocket.Conn).SetReadDeadline(time.Now().Add(patience))
 	within(t, patience, "the client's end", k.client.ended)
 	if got := k.client.code(); got == 1000 {
 		t.Errorf("the client got %v for a close that was lost with 10 messages", k.client.err)

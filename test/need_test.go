@@ -49,13 +49,16 @@ func long(t testing.TB) {
 }
 
 // need finds a tool: node (with the packages of test/node), chromium (or what
-// CHROMIUM names), or another by its name. Without it the test is left out.
+// CHROMIUM names), or another by its name, in /usr/sbin too. Without it the test is
+// left out.
 func need(t testing.TB, tool string) string {
 	t.Helper()
 	switch tool {
 	case "node":
-		if _, err := os.Stat(filepath.Join("node", "node_modules", "ws")); err != nil {
-			skip(t, "the packages of test/node are not installed (npm ci --ignore-scripts)")
+		for _, pkg := range append(stockPackages, "ws") {
+			if _, err := os.Stat(filepath.Join("node", "node_modules", pkg)); err != nil {
+				skip(t, "the packages of test/node are not installed (npm ci --ignore-scripts)")
+			}
 		}
 	case "chromium":
 		if path := os.Getenv("CHROMIUM"); path != "" {
@@ -63,6 +66,9 @@ func need(t testing.TB, tool string) string {
 		}
 	}
 	path, err := exec.LookPath(tool)
+	if err != nil && filepath.Base(tool) == tool {
+		path, err = exec.LookPath(filepath.Join("/usr/sbin", tool))
+	}
 	if err != nil {
 		skip(t, fmt.Sprintf("no %s: %v", tool, err))
 	}

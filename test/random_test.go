@@ -29,10 +29,15 @@ func random(t testing.TB) (uint64, *rand.Rand) {
 	return seed, rand.New(rand.NewPCG(seed, 0))
 }
 
-// reset ends a WebSocket's connection by a RST.
-func reset(c *websocket.Conn) {
-	c.NetConn().(*net.TCPConn).SetLinger(0)
-	c.NetConn().Close()
+// reset ends a line's connections by a RST.
+func reset(c line) {
+	if e, ok := c.(*engine); ok {
+		e.reset()
+		return
+	}
+	conn := c.(*websocket.Conn).NetConn()
+	conn.(*net.TCPConn).SetLinger(0)
+	conn.Close()
 }
 
 // leave sends a close with 1000.

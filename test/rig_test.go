@@ -23,7 +23,37 @@ type rig struct {
 	h           *history.History
 	front, back *faultlink.Link // to the sidecar, and to the backend
 	arrivals    *arrivals
+	via         transport // what its clients speak
 }
+
+// A transport is what the clients of a rig speak.
+type transport struct {
+	name string
+	// dial opens a session through the front link.
+	dial func(r *rig, id string) (line, error)
+	// goodbye is the code that a backend gets when the client leaves.
+	goodbye int
+}
+
+// A line is what a peer speaks over: a WebSocket, or a client of a protocol that
+// carries messages alike.
+type line interface {
+	ReadMessage() (kind int, b []byte, err error)
+	WriteMessage(kind int, b []byte) error
+	WriteControl(kind int, b []byte, deadline time.Time) error
+	Close() error
+}
+
+var overWebSocket = transport{"websocket", dialWebSocket, 1000}
+
+func dialWebSocket(r *rig, id string) (line, error) {
+	d := websocket.Dialer{HandshakeTimeout: patience, NetDial: func(network, addr string) (net.Conn, error) { return net.Dial(network, r.front.Addr()) }}
+	c, _, err := d.Dial(fmt.Sprintf("ws://%s/?id=%s", r.addr, id), nil)
+	return c, err
+}
+
+// errLeft is why the reading of a line ends that was closed by its own end.
+var errLeft = errors.New("left")
 
 // newRig is a rig around a sidecar in this process.
 func newRig(t testing.TB, settings string) *rig {
@@ -34,7 +64,7 @@ func newRig(t testing.TB, settings string) *rig {
 // rigAround is a rig around the sidecar that start starts before an upstream.
 func rigAround(t testing.TB, start func(upstream string) (addr string)) *rig {
 	t.Helper()
-	r := &rig{h: new(history.History), arrivals: serveArrivals(t)}
+	r := &rig{h: new(history.History), arrivals: serveArrivals(t), via: overWebSocket}
 	r.back = newLink(t, r.arrivals.addr)
 	r.addr = start(r.back.Addr())
 	r.front = newLink(t, r.addr)
@@ -61,7 +91,12 @@ type arrivals struct {
 func serveArrivals(t testing.TB) *arrivals {
 	a := &arrivals{byID: map[string]chan *websocket.Conn{}}
 	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	pages := http.FileServer(http.Dir("node")) // of its own origin, once it goes through the sidecar
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !websocket.IsWebSocketUpgrade(r) {
+			pages.ServeHTTP(w, r)
+			return
+		}
 		if c, err := up.Upgrade(w, r, nil); err == nil {
 			a.of(r.URL.Query().Get("id")) <- c
 		}
@@ -82,7 +117,7 @@ func (a *arrivals) of(id string) chan *websocket.Conn {
 
 // A peer is one end of a session. It reads from the start to the end.
 type peer struct {
-	*websocket.Conn
+	line
 	h       *history.History
 	sends   history.Stream
 	reads   history.Stream
@@ -95,9 +130,9 @@ type peer struct {
 	at      time.Time     // when; likewise
 }
 
-func newPeer(h *history.History, c *websocket.Conn, id string, sends, reads history.Dir, want int) *peer {
+func newPeer(h *history.History, c line, id string, sends, reads history.Dir, want int) *peer {
 	p := &peer{
-		Conn: c, h: h, sends: history.Stream{Session: id, Dir: sends}, reads: history.Stream{Session: id, Dir: reads},
+		line: c, h: h, sends: history.Stream{Session: id, Dir: sends}, reads: history.Stream{Session: id, Dir: reads},
 		full: make(chan struct{}), ended: make(chan struct{}),
 	}
 	p.expect(want)
@@ -160,11 +195,15 @@ func (p *peer) offer(n, size int) <-chan error {
 	return done
 }
 
-// code is the close code by which p ended, or 0 where no close frame came.
+// code is the close code by which p ended, or 0 where none came. A client that
+// left by itself without any has ended with 1000.
 func (p *peer) code() int {
 	var c *websocket.CloseError
-	if errors.As(p.err, &c) && c.Code != websocket.CloseAbnormalClosure {
+	switch {
+	case errors.As(p.err, &c) && c.Code != websocket.CloseAbnormalClosure:
 		return c.Code
+	case errors.Is(p.err, errLeft):
+		return 1000
 	}
 	return 0
 }
@@ -173,6 +212,7 @@ func (p *peer) code() int {
 type talk struct {
 	id              string
 	client, backend *peer
+	goodbye         int // as in transport
 }
 
 // open starts a session through both links, in which each end wants so many messages.
@@ -197,15 +237,14 @@ func (r *rig) try(id string, want int) (*talk, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &talk{id, newPeer(r.h, c, id, history.Up, history.Down, want), newPeer(r.h, b, id, history.Down, history.Up, want)}
+	k := &talk{id, newPeer(r.h, c, id, history.Up, history.Down, want), newPeer(r.h, b, id, history.Down, history.Up, want), r.via.goodbye}
 	go k.backend.read()
 	go k.client.read()
 	return k, nil
 }
 
-func (r *rig) connect(id string) (client, backend *websocket.Conn, err error) {
-	d := websocket.Dialer{HandshakeTimeout: patience, NetDial: func(network, addr string) (net.Conn, error) { return net.Dial(network, r.front.Addr()) }}
-	c, _, err := d.Dial(fmt.Sprintf("ws://%s/?id=%s", r.addr, id), nil)
+func (r *rig) connect(id string) (client line, backend *websocket.Conn, err error) {
+	c, err := r.via.dial(r, id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -225,11 +264,11 @@ func (k *talk) finish(t testing.TB) {
 	t.Helper()
 	within(t, patience, "what the backend sent", k.client.full)
 	within(t, patience, "what the client sent", k.backend.full)
-	k.client.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, "done"), time.Now().Add(patience))
+	k.client.leave()
 	within(t, patience, "the client's end", k.client.ended)
 	within(t, patience, "the backend's end", k.backend.ended)
-	if k.client.code() != 1000 || k.backend.code() != 1000 {
-		t.Errorf("closed with %v at the client, %v at the backend; want 1000", k.client.err, k.backend.err)
+	if k.client.code() != 1000 || k.backend.code() != k.goodbye {
+		t.Errorf("closed with %v at the client, %v at the backend; want 1000 and %d", k.client.err, k.backend.err, k.goodbye)
 	}
 }
 
