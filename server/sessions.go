@@ -13,7 +13,6 @@ import (
 	"sidecar/polling"
 	"sidecar/protocol/engineio"
 	"sidecar/protocol/resume"
-	"sidecar/protocol/resume/wire"
 	"sidecar/proxy"
 )
 
@@ -72,7 +71,7 @@ func (s *Server) engineIO(r config.Route, guard access.Guard, dial *proxy.Dialer
 func (s *Server) resume(r config.Route, guard access.Guard, dial *proxy.Dialer) *resume.Handler {
 	guard.Limiters = append(slices.Clip(guard.Limiters), s.sessionLimiter)
 	carried := r.Limits.Proxy
-	carried.Message = wire.MaxBody
+	carried.Message = resume.MaxCarried
 	return &resume.Handler{
 		Route: r.Name(), Settings: r.Resume, Heartbeat: r.Heartbeat, Message: r.Limits.Proxy.Message,
 		Sessions: &s.sessions, Session: &r.Session,

@@ -11,7 +11,7 @@ import (
 // may import. Arrows go down only.
 var mayImport = map[string][]string{
 	"cmd/sidecar": {"config", "server", "demo"},
-	"server":      {"config", "admin", "access", "proxy", "heartbeat", "loop", "certs", "session", "polling", "protocol/engineio"},
+	"server":      {"config", "admin", "access", "proxy", "heartbeat", "loop", "certs", "session", "polling", "protocol/engineio", "protocol/resume"},
 	// config composes the settings of the packages that obey them.
 	"config": {"admin", "access", "certs", "heartbeat", "polling", "proxy", "session",
 		"protocol/engineio", "protocol/resume", "protocol/socketio", "protocol/sockjs"},

@@ -20,6 +20,10 @@ import (
 	"sidecar/session"
 )
 
+// MaxCarried is the most bytes of one WebSocket message of a carrier (§3.1), for
+// Handler.Carriers.
+const MaxCarried = wire.MaxBody
+
 // A Handler serves the protocol on one route. Its exported fields do not change
 // while it is in use.
 type Handler struct {
@@ -38,7 +42,7 @@ type Handler struct {
 	// Subprotocols are offered to the backend, unless the client brings its own.
 	Subprotocols []string
 	// Carriers have a zero Heartbeat, as the protocol pings by itself, and
-	// wire.MaxBody for their Limits.Message.
+	// MaxCarried for their Limits.Message.
 	Carriers *proxy.Carriers
 	// Lobby is the program's, and outlives the handler. Nil: the handler has its own.
 	Lobby *Lobby

@@ -3,6 +3,7 @@ package resume
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"log"
 	"log/slog"
@@ -170,3 +171,6 @@ func (l *logBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// long is how many random schedules to run, from a seed of the clock.
+var long = flag.Int("schedules", 0, "random schedules to run, beside the fixed ones")
