@@ -72,9 +72,10 @@ func (h *Handler) reject(w http.ResponseWriter, r *http.Request) {
 	h.Desk.Write(w, r, polling.Answer{Status: http.StatusBadRequest})
 }
 
-// shun has the connection end behind the answer if there is a body that nobody reads.
+// shun has the connection end behind the answer if there is a body that nobody reads,
+// or a WebSocket was asked for: a proxy in front may take it for one.
 func shun(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength != 0 && r.ProtoMajor == 1 {
+	if r.ProtoMajor == 1 && (r.ContentLength != 0 || len(r.Header["Upgrade"]) > 0) {
 		w.Header().Set("Connection", "close")
 	}
 }

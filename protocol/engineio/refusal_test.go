@@ -102,6 +102,29 @@ func TestWebSocketIsRefusedBeforeThe101(t *testing.T) {
 	r.back.next().want("still there")
 }
 
+// TestRefusedUpgradeEndsTheConnection: a proxy in front may take it for a tunnel, and
+// a client's next bytes must not be a request that the proxy has not seen.
+func TestRefusedUpgradeEndsTheConnection(t *testing.T) {
+	r := newRig(t)
+	r.back.answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }
+	c := r.client()
+	wantEnd := func(what, query string) {
+		t.Helper()
+		_, res, err := c.dial(query)
+		if res == nil || err == nil {
+			t.Fatalf("%s: got %v, %v; want a refusal", what, res, err)
+		}
+		if !res.Close {
+			t.Errorf("%s: the answer %d keeps the connection", what, res.StatusCode)
+		}
+	}
+	for _, query := range []string{sockets, sockets + "&sid=x", "EIO=3&transport=websocket", polls, "EIO=4"} {
+		wantEnd(query, query)
+	}
+	c.header.Set("Origin", "http://foreign.example")
+	wantEnd("foreign page", sockets)
+}
+
 func TestOriginIsChecked(t *testing.T) {
 	r := newRig(t)
 	c := r.polling()
