@@ -289,3 +289,14 @@ func TestChangeThatWaitedTooLong(t *testing.T) {
 		}
 	})
 }
+
+// TestPollIsGivenUpInTheChange: it is the transport no more.
+func TestPollIsGivenUpInTheChange(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		p := b.upgrade(probe, "5")
+		b.at(time.Second)
+		b.e.vanish() // as the poll's client leaves before the answer that refuses it
+		b.e.session.Deliver(session.Message{Data: []byte("down")})
+		p.want("4down")
+	})
+}

@@ -62,8 +62,16 @@ func (e *engine) hold(w http.ResponseWriter, r *http.Request) {
 	p.Wait()
 }
 
-// vanish ends the session of a client that gave its poll up.
-func (e *engine) vanish() { e.end(vanished) }
+// vanish ends the session of a client that gave its poll up, unless it has changed
+// over before that was answered.
+func (e *engine) vanish() {
+	e.mu.Lock()
+	if e.socket != nil {
+		e.mu.Unlock()
+		return
+	}
+	e.finish(vanished)
+}
 
 // flush answers the poll that is open, if there is something to say, or if idle
 // with a noop. The poll is forgotten before its answer can reach the client, whose
