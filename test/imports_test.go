@@ -48,7 +48,7 @@ var mayName = map[string][]string{
 	"github.com/gorilla/websocket":           {"proxy", "demo", "client/resumable"},
 	"github.com/prometheus/":                 {"admin"},
 	"gopkg.in/yaml":                          {"config"},
-	"github.com/hashicorp/golang-lru/":       {"access", "session"},
+	"github.com/hashicorp/golang-lru/":       {"access", "session", "protocol/engineio"},
 	"github.com/pires/go-proxyproto":         {"access"},
 	"golang.org/x/time/":                     {"access"},
 	"golang.org/x/sys/":                      {"loop", "proxy", "server", "bench/load", "bench/proc"},

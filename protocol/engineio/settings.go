@@ -1,5 +1,3 @@
-// Package engineio will speak Engine.IO, revision 4, to clients; for now it
-// declares the settings.
 package engineio
 
 import (
