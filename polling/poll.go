@@ -131,10 +131,12 @@ func (p *Poll) leave() bool {
 
 // parks reports whether a request can wait without a goroutine: over HTTP/1.1 in
 // clear, where the connection lives on after the answer. What is left of a body
-// would be taken for the next request.
+// would be taken for the next request, and a body in answer to HEAD for the next
+// answer.
 func (d *Desk) parks(w http.ResponseWriter, r *http.Request) bool {
 	return d.Lot != nil && loop.Native && d.Lot.Loops != nil &&
-		r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.TLS == nil && r.Body == http.NoBody && !r.Close && !saysClose(w.Header())
+		r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.TLS == nil && !r.Close && !saysClose(w.Header()) &&
+		r.Body == http.NoBody && r.Method != http.MethodHead
 }
 
 func saysClose(h http.Header) bool {

@@ -54,6 +54,29 @@ func TestAnEmptyAnswerHasALength(t *testing.T) {
 	})
 }
 
+// An answer to HEAD has the length of a body and no body, or the next answer would
+// begin with it.
+func TestAPollByHEAD(t *testing.T) {
+	inEveryWay(t, clear, func(t *testing.T, r *rig) {
+		t.Parallel()
+		c := r.dial()
+		c.send("HEAD /poll HTTP/1.1\r\nHost: a\r\n\r\n")
+		p := r.poll()
+		if r.way.parks() {
+			<-time.After(50 * time.Millisecond) // in which it would be parked
+		}
+		p.Answer(text("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), nil)
+		res, err := http.ReadResponse(c.r, &http.Request{Method: http.MethodHead})
+		if err != nil || res.ContentLength != 38 {
+			t.Fatalf("got %v, %v; want an answer of length 38", res, err)
+		}
+		c.get("/now")
+		if a := c.answer(); a.body != "now" {
+			t.Errorf("then got %q; want now", a.body)
+		}
+	})
+}
+
 func TestALargeAnswer(t *testing.T) {
 	inEveryWay(t, every, func(t *testing.T, r *rig) {
 		body := strings.Repeat("0123456789abcdef", 4<<20/16)
