@@ -94,7 +94,7 @@ func (e *engine) flush(idle bool) {
 			e.mu.Unlock()
 			return
 		}
-		a = payload(d.body)
+		a, d.body = payload(d.body), nil // what is told of it keeps d for as long as it takes to leave
 	}
 	e.poll, e.polled = nil, false
 	e.mu.Unlock()
