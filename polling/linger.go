@@ -10,10 +10,10 @@ const (
 )
 
 // A Linger says how long an answer waits for more replies, so that those that
-// belong together leave together. Only an answer with fewer messages than the client itself
-// sent lately (100 ms), and was not answered yet, waits: one that nobody asked for,
-// and the only reply to the only message, leave at once. No answer waits for longer
-// than 5 ms. The zero Linger is ready. It is a pure value and knows no clock.
+// belong together leave together. Only an answer with fewer messages than the client
+// itself sent lately (100 ms), and was not answered yet, waits: one that nobody asked
+// for, and the only reply to the only message, leave at once. No answer waits for
+// longer than 5 ms. The zero Linger is ready. It is a pure value and knows no clock.
 type Linger struct {
 	begun       time.Time // of the half of lately that is counted in late
 	early, late int       // messages of the client that no answer left for, in two halves of lately

@@ -55,7 +55,8 @@ func (l *Lot) Len() int {
 // Close closes what idles, has all answers from now on close their connections,
 // and returns when no connection is left and their callbacks have returned. Once
 // ctx is done it cuts those that are left, and says how many of them were owed an
-// answer, or the rest of one; polls among them are gone. Whoever comes later is not parked. It may be called again.
+// answer, or the rest of one; polls among them are gone. Whoever comes later is not
+// parked. It may be called again.
 func (l *Lot) Close(ctx context.Context) (cut int) {
 	empty := l.shut()
 	l.each(func(s *seat) { s.retire() })

@@ -32,11 +32,10 @@ type request struct {
 
 // Hold keeps the answer to r back, which will have the headers that are set on w
 // now. A body of r is to be read by Read first, or its client's leaving is not
-// noticed. gone, which may be nil, is called
-// at most once, without locks held by polling, if the client leaves before Answer,
-// or is cut; client means its connection, or its stream over HTTP/2. A client that
-// sends its next request before it has the answer is no longer watched: its
-// leaving is found out by the answer.
+// noticed. gone, which may be nil, is called at most once, without locks held by
+// polling, if the client leaves before Answer, or is cut; client means its
+// connection, or its stream over HTTP/2. A client that sends its next request before
+// it has the answer is no longer watched: its leaving is found out by the answer.
 //
 // The handler must then call Wait, and return. The error is for what cannot be
 // held; there is no such thing yet.
@@ -45,8 +44,8 @@ func (d *Desk) Hold(w http.ResponseWriter, r *http.Request, gone func()) (*Poll,
 }
 
 // Answer answers. It does not wait, and may be called from any goroutine, but not
-// within a loop's callback, and more than once. False: the poll is over already, for it was answered or the client
-// left, and nothing is called.
+// within a loop's callback, and more than once. False: the poll is over already, for
+// it was answered or the client left, and nothing is called.
 //
 // done, which may be nil, is called once and without locks held by polling: true
 // once the kernel has taken the whole answer, false if it never will. It may run
