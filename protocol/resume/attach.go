@@ -101,6 +101,9 @@ func (c *client) attach(k *carrier, hello *wire.Hello) (a aftermath) {
 	}
 	a.add(c.point())
 	a.stir = append(a.stir, k)
+	if c.current != nil && c.current != k {
+		a.stir = append(a.stir, c.current) // the window may be larger now
+	}
 	return a
 }
 

@@ -29,6 +29,8 @@ type raw struct {
 	turn    uint64
 	last    uint64 // generation
 	got     wire.Ack
+
+	patience time.Duration
 }
 
 func (r *rig) raw() *raw {
@@ -36,7 +38,7 @@ func (r *rig) raw() *raw {
 	r.t.Cleanup(t.CloseIdleConnections)
 	return &raw{
 		t: r.t, r: r, http: &http.Client{Transport: t, Timeout: patience}, header: http.Header{},
-		path: "/chat", query: "room=1&x=%20", attempt: wire.NewAttempt(),
+		path: "/chat", query: "room=1&x=%20", attempt: wire.NewAttempt(), patience: patience,
 	}
 }
 
@@ -201,7 +203,7 @@ func (l *line) frame() wire.Frame {
 
 func (l *line) read() (wire.Frame, error) {
 	for l.ws != nil && len(l.frames) == 0 {
-		l.ws.SetReadDeadline(time.Now().Add(patience))
+		l.ws.SetReadDeadline(time.Now().Add(l.c.patience))
 		_, m, err := l.ws.ReadMessage()
 		if err != nil {
 			return wire.Frame{}, err

@@ -69,8 +69,11 @@ func (c *client) wait(w http.ResponseWriter, r *http.Request, s *held) {
 		return
 	}
 	c.mu.Lock()
-	c.sends = append(c.sends, s)
 	now := time.Now()
+	if len(c.sends) >= maxSends { // they came at once
+		s.until = now
+	}
+	c.sends = append(c.sends, s)
 	c.clock.by(c, s.until, now)
 	all := c.answerSends(now)
 	c.mu.Unlock()

@@ -158,7 +158,9 @@ func (x *trial) frame(l *lane, f wire.Frame) {
 		if w.Lowest > x.in.Ack(0).Next() {
 			x.t.Errorf("a gap: %+v, where %+v came", *w, x.in.Ack(0))
 		}
-		x.c.session, x.c.token = w.Session, w.Token
+		if x.c.session = w.Session; l.token == x.c.token { // else it is an older one (§5.4)
+			x.c.token = w.Token
+		}
 		l.welcomed = true
 		x.word(w.Ack())
 	case wire.TypeAck:
