@@ -88,12 +88,25 @@ func TestFullWindow(t *testing.T) {
 		if s.Ack(1); b.rooms.Load() != 1 {
 			t.Error("no room though all is acknowledged")
 		}
+		if !all.Full() {
+			t.Error("there is room for a session before Open, and none in it")
+		}
 		if _, err := all.Open(Opening{Settings: &set, Backend: b}); !errors.Is(err, ErrFull) {
 			t.Errorf("Open = %v; want %v", err, ErrFull)
 		}
 		all.EvictAway = true
+		if all.Full() {
+			t.Error("there is no room, though one that is away could be evicted")
+		}
 		if _, err := all.Open(Opening{Settings: &set, Backend: b}); err != nil || other.Ended() != Evicted || s.Ended() != 0 {
 			t.Errorf("Open = %v, the absent one ended %v, the present one %v; want evicted and not", err, other.Ended(), s.Ended())
+		}
+		for _, s := range all.All() {
+			s.Attach(nothing)
+		}
+		all.Memory = 1
+		if !all.Full() {
+			t.Error("there is room at the bound, though nobody is away")
 		}
 	})
 }

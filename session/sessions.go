@@ -165,6 +165,14 @@ func (t *Sessions) bound() Memory {
 	return Memory{t.Memory, t.EvictAway}
 }
 
+// Full reports whether Open would now return ErrFull: to be asked before a backend is,
+// which would otherwise be dialled for nothing by everybody who comes at the bound.
+func (t *Sessions) Full() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.full() && !(t.bound().Evict && t.head != nil)
+}
+
 func (t *Sessions) full() bool {
 	most := t.bound().Limit
 	return most > 0 && t.held.Load() >= most

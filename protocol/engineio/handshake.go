@@ -50,6 +50,10 @@ func (h *Handler) found(r *http.Request, c access.Client, fresh bool) (e *engine
 	if err != nil {
 		return nil, nil, err
 	}
+	if h.Sessions.Full() {
+		release()
+		return nil, nil, session.ErrFull
+	}
 	sid := session.NewID(h.Sessions.Owner)
 	link, err := h.dial(r, c, sid)
 	if err != nil {

@@ -242,6 +242,9 @@ func TestNoRoomForASession(t *testing.T) {
 		if got := r.limiter.Len(); got != 1 {
 			t.Errorf("%s: %d sessions are counted; want 1", name, got)
 		}
+		if got := len(r.back.asked); got != 1 {
+			t.Errorf("%s: the backend was asked %d times; want once", name, got)
+		}
 	}
 	c := limited.client()
 	limited.all.All()[0].End(session.Left, session.Close{Code: codeGoingAway})

@@ -77,6 +77,10 @@ func (h *Handler) open(ctx context.Context, a *ask, hello *wire.Hello) (*client,
 	if err != nil {
 		return nil, err
 	}
+	if h.Sessions.Full() {
+		release()
+		return nil, session.ErrFull
+	}
 	c := &client{handler: h, id: session.NewID(h.Sessions.Owner), origin: a.origin, attempt: hello.Attempt, release: release}
 	c.up.assembly.Limit = h.Message
 	c.down.window = int64(hello.Window)

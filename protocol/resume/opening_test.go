@@ -111,19 +111,30 @@ func TestManyWait(t *testing.T) {
 	}
 }
 
-// §5.6: limits refuse with their status, and what was refused is not counted.
+// §5.6: limits refuse with their status, before a backend is asked, and what was
+// refused is not counted.
 func TestLimits(t *testing.T) {
-	r := newRig(t, func(r *rig) { r.limiter.Set(access.Limits{Connections: 1, PerAddress: -1, HandshakesPerSecond: -1}) })
-	c := r.raw()
-	c.websocket()
-	for range 2 {
-		second := r.raw()
-		all := second.ask(wire.Poll, second.hello())
-		if m := decode(t, all[0]); all[0].Type != wire.TypeRefused || m["status"] != 503.0 || m["retry"] == nil {
-			t.Errorf("got %s; want REFUSED 503 with retry", show(all[0]))
-		}
+	for name, limit := range map[string]func(*rig){
+		"connections": func(r *rig) { r.limiter.Set(access.Limits{Connections: 1, PerAddress: -1, HandshakesPerSecond: -1}) },
+		"memory":      func(r *rig) { r.all.Memory = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, limit)
+			c := r.raw()
+			c.websocket()
+			for range 2 {
+				second := r.raw()
+				all := second.ask(wire.Poll, second.hello())
+				if m := decode(t, all[0]); all[0].Type != wire.TypeRefused || m["status"] != 503.0 || m["retry"] == nil {
+					t.Errorf("got %s; want REFUSED 503 with retry", show(all[0]))
+				}
+			}
+			if got := len(r.back.asked); got != 1 {
+				t.Errorf("the backend was asked %d times; want once", got)
+			}
+			c.websocket() // the session counts once
+		})
 	}
-	c.websocket() // the session counts once
 }
 
 // §14: HELLOs by the thousand for one attempt, and many attempts, leave nothing.
