@@ -63,8 +63,9 @@ func (e *engine) tick() {
 		asks = true
 		b.asked, b.owed, b.heard, b.extended = true, true, false, false
 		b.at = now.Add(e.handler.Settings.PingTimeout)
-	case e.busy():
+	case e.busy(): // and once that is over, the client has as long as it would have had
 		b.at = now.Add(e.handler.Settings.PingTimeout)
+		b.heard, b.extended = true, false
 	case b.heard && !b.extended:
 		b.extended = true
 		b.at = now.Add(e.handler.Settings.PingTimeout)

@@ -1,6 +1,10 @@
 package engineio
 
 import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,6 +155,33 @@ func TestSlowBackendIsNotTheClientsSilence(t *testing.T) {
 		b.post("3")
 		b.wantPoll("2", 149*time.Second)
 	})
+}
+
+// TestTimeBehindALongAnswer: a client that had no chance to answer has as long for it
+// as any other, once it has one.
+func TestTimeBehindALongAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		conn, err := b.pipe.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET /engine.io/?%s&sid=%s HTTP/1.1\r\nHost: x\r\n\r\n", polls, b.e.sid)
+		b.at(24 * time.Second)
+		b.e.session.Deliver(session.Message{Data: []byte("long")})
+		b.at(30999 * time.Millisecond)
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(res.Body); err != nil || string(got) != "4long" {
+			t.Fatalf("the answer is %q, %v; want 4long", got, err)
+		}
+		b.wantPoll("2", 30999*time.Millisecond)
+		b.at(33900 * time.Millisecond)
+		b.post("3")
+		b.wantPoll("2", 58900*time.Millisecond)
+	}, func(s *Settings) { s.PingTimeout = 3 * time.Second })
 }
 
 func TestUpgradeTimes(t *testing.T) {

@@ -123,7 +123,7 @@ func TestPingIsDueWhileAnAnswerIsRead(t *testing.T) {
 		c.wantPost("3\x1e4hello")
 		b.want("hello")
 	}, func(r *rig) {
-		r.h.Settings.PingTimeout = 300 * time.Millisecond
+		r.h.Settings.PingTimeout = time.Second
 	})
 }
 
