@@ -145,15 +145,14 @@ func (e *engine) greetSocket(w http.ResponseWriter, r *http.Request, q query, ba
 	}
 	s := &socket{engine: e, carrier: c, base64: q.base64, hello: e.hello("")}
 	e.mu.Lock()
-	over := e.over
-	if !over {
-		e.socket = s
-	}
-	e.mu.Unlock()
-	if over {
-		c.Drop()
+	if e.over {
+		why := e.ending.client
+		e.mu.Unlock()
+		turnAway(c, why)
 		return
 	}
+	e.socket = s
+	e.mu.Unlock()
 	c.Start(s)
 	s.wake()
 }

@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"sidecar/session"
 )
 
 // TestClientLeavesInTheHandshake: what was opened for it is given back.
@@ -53,6 +56,29 @@ func TestClientLeavesInTheHandshake(t *testing.T) {
 type deaf struct{ *httptest.ResponseRecorder }
 
 func (deaf) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// A fleeting session ends while its client is being answered with a 101.
+type fleeting struct {
+	http.ResponseWriter
+	all *session.Sessions
+}
+
+func (f fleeting) Unwrap() http.ResponseWriter { return f.ResponseWriter }
+
+func (f fleeting) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	for _, s := range f.all.All() {
+		s.End(session.Drained, session.Close{Code: codeGoingAway})
+	}
+	return http.NewResponseController(f.ResponseWriter).Hijack()
+}
+
+func TestSessionEndsInTheHandshake(t *testing.T) {
+	r := newRig(t, func(r *rig) {
+		r.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.h.ServeHTTP(fleeting{w, &r.all}, q) })
+	})
+	r.client().mustDial(sockets).wantClose(codeGoingAway)
+	r.polling().upgrading().wantClose(codeGoingAway)
+}
 
 func TestAnswerToTheHandshakeIsLost(t *testing.T) {
 	r := newRig(t)

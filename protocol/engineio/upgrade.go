@@ -53,20 +53,23 @@ func (e *engine) upgrade(w http.ResponseWriter, r *http.Request, q query) bool {
 // close, and not all of them bear an error in its place.
 func (h *Handler) turnAway(w http.ResponseWriter, r *http.Request) {
 	if c, err := h.Carriers.Accept(w, r, chosen(firstOffered(r))); err == nil {
-		c.Start(turnedAway{})
-		c.Wake()
+		turnAway(c, session.Close{Code: codeNoStatus})
 	}
 }
 
-// turnedAway is the codec of a WebSocket that is nobody's: nothing it brings is heard.
-type turnedAway struct{}
-
-func (turnedAway) Receive(session.Message) *session.Close {
-	return &session.Close{Code: codeNoStatus}
+// turnAway closes a WebSocket that is nobody's.
+func turnAway(c *proxy.Carrier, why session.Close) {
+	c.Start(turnedAway{why})
+	c.Wake()
 }
 
-func (turnedAway) Next(buf []session.Message) ([]session.Message, *session.Close) {
-	return buf, &session.Close{Code: codeNoStatus}
+// turnedAway is the codec of such a WebSocket: nothing it brings is heard.
+type turnedAway struct{ why session.Close }
+
+func (t turnedAway) Receive(session.Message) *session.Close { return &t.why }
+
+func (t turnedAway) Next(buf []session.Message) ([]session.Message, *session.Close) {
+	return buf, &t.why
 }
 
 func (turnedAway) Written()           {}
@@ -77,8 +80,9 @@ func (s *socket) begin(c *proxy.Carrier) {
 	e := s.engine
 	e.mu.Lock()
 	if e.candidate != s {
+		why := e.ending.client
 		e.mu.Unlock()
-		c.Drop()
+		turnAway(c, why)
 		return
 	}
 	limit := e.handler.Settings.UpgradeTimeout
