@@ -112,8 +112,10 @@ func (k *carrier) hear(f wire.Frame, named string) error {
 // frameLocked takes one frame.
 func (c *Conn) frameLocked(k *carrier, f wire.Frame, named string) error {
 	switch {
-	case f.Type.Optional() || f.Type == wire.TypePad || c.err != nil:
+	case f.Type.Optional() || f.Type == wire.TypePad:
 		return nil
+	case c.err != nil:
+		return c.afterEndLocked(k, f)
 	case !f.Type.FromServer():
 		return fmt.Errorf("%w: %v from a server", wire.ErrOrder, f.Type)
 	case !k.proven():
@@ -136,6 +138,17 @@ func (c *Conn) frameLocked(k *carrier, f wire.Frame, named string) error {
 		k.nudge()
 	case wire.TypeGoaway:
 		return c.goawayLocked(k, f.Body)
+	}
+	return nil
+}
+
+// afterEndLocked: only what our last words wait for counts, and whether they are in vain.
+func (c *Conn) afterEndLocked(k *carrier, f wire.Frame) error {
+	switch {
+	case f.Type == wire.TypeAck && k.proven():
+		return c.ackLocked(f.Body)
+	case f.Type == wire.TypeGone:
+		return c.goneLocked(f.Body, "")
 	}
 	return nil
 }

@@ -230,7 +230,8 @@ func (s *talk) poll(w http.ResponseWriter, r *http.Request, gen uint64, pong []b
 	})
 	for over := len(pong) > 0; ; {
 		s.mu.Lock()
-		told = s.goaway == 0 || s.used != gen
+		told = s.goaway == 0 || s.used != gen || s.warned
+		s.warned = s.warned || !told
 		change, down := s.change, s.down(gen, &told, 100<<10)
 		ack := s.in.tell().Append(nil)
 		gone := s.gone

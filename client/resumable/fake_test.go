@@ -45,7 +45,8 @@ type talk struct {
 	turn    uint64
 	gone    string
 	goaway  uint64
-	got     int // messages that came up
+	warned  bool // by an answer to a poll
+	got     int  // messages that came up
 	pongs   int
 	change  chan struct{}
 	violent error

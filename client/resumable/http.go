@@ -21,6 +21,8 @@ const (
 	maxAnswer   = 256 << 10   // bytes of a poll's or a send's answer (§3.4)
 	sendHeld    = time.Second // the longest that a server holds a send (§3.5)
 	muteAtLeast = 500 * time.Millisecond
+	vainTries   = 20 // polls in a row that bring nothing at once are no hurry
+	vainTime    = 10 * time.Millisecond
 	sendTries   = 4 // sends that fail in a row end the carrier
 )
 
@@ -30,12 +32,14 @@ func bytesReader(p []byte) io.Reader { return bytes.NewReader(p) }
 type exchange struct {
 	kind  wire.Kind
 	body  []byte
-	named string        // the token in it
-	from  position      // where the carrier stood before it
-	upto  position      // and behind it
-	data  bool          // it took messages along
-	use   bool          // or a USE
-	hello bool          // it is the first
+	named string   // the token in it
+	from  position // where the carrier stood before it
+	upto  position // and behind it
+	data  bool     // it took messages along
+	use   bool     // or a USE
+	hello bool     // it is the first
+	made  time.Time
+	had   uint64        // the message that was awaited then
 	limit time.Duration // 0: none
 }
 
@@ -253,15 +257,23 @@ func (k *carrier) poll() error {
 		return err
 	}
 	x := exchange{kind: wire.Poll, hello: true, body: body, named: k.token, limit: openLimit, upto: k.at}
-	for failed := 0; failed < 2; {
+	for failed, dropped := 0, 0; failed < 2; {
 		err = k.do(x)
 		proven := k.settle(x, err)
+		if err == nil && c.inVain(k, x) {
+			dropped++
+			if dropped > vainTries {
+				sleep(k.ctx, random(backoff(c.o.MinBackoff, c.o.MaxBackoff, dropped-vainTries)))
+			}
+		} else {
+			dropped = 0
+		}
 		switch {
 		case k.ctx.Err() != nil:
 			return context.Cause(k.ctx)
 		case err == nil:
 			failed = 0
-		case !proven || final(err):
+		case !proven || final(err) || c.left():
 			return err
 		default:
 			failed++

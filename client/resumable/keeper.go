@@ -82,8 +82,11 @@ func (c *Conn) step(now time.Time) (next time.Time, done bool) {
 	c.mu.Lock()
 	next, done = c.stepLocked(now)
 	is, why := c.transportLocked(), c.keep.why
-	change := is != c.keep.told && c.o.OnTransport != nil
-	c.keep.told = is
+	pause := is == None && c.err == nil && c.keep.tries == 0 && errors.Is(why, errRotated) // of no interest
+	change := is != c.keep.told && c.o.OnTransport != nil && !pause
+	if change {
+		c.keep.told = is
+	}
 	c.mu.Unlock()
 	if change {
 		c.o.OnTransport(is, why)

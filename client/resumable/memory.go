@@ -45,7 +45,7 @@ func (m *Memory) at(name string, f func(h *host)) {
 // known says which transports do not work.
 func (m *Memory) known(name string, now time.Time) (noWebSocket, noStream bool) {
 	m.at(name, func(h *host) {
-		noWebSocket = !h.blocked.IsZero() && now.Sub(h.blocked) < blockedFor
+		noWebSocket = h.killed >= killedTimes || !h.blocked.IsZero() && now.Sub(h.blocked) < blockedFor
 		noStream = !h.mute.IsZero() && now.Sub(h.mute) < blockedFor
 	})
 	return noWebSocket, noStream

@@ -24,6 +24,7 @@ type rig struct {
 
 	mu    sync.Mutex
 	conns []net.Conn
+	mute  bool         // a network that throws everything away
 	fail  func() error // asked before each new connection; nil: it works
 }
 
@@ -75,7 +76,41 @@ func (r *rig) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	r.mu.Lock()
 	r.conns = append(r.conns, here)
 	r.mu.Unlock()
-	return here, nil
+	return &lossy{here, r}, nil
+}
+
+// A lossy connection throws away what comes and goes while its rig is mute.
+type lossy struct {
+	net.Conn
+	r *rig
+}
+
+func (l *lossy) muted() bool {
+	l.r.mu.Lock()
+	defer l.r.mu.Unlock()
+	return l.r.mute
+}
+
+func (l *lossy) Read(p []byte) (int, error) {
+	for {
+		n, err := l.Conn.Read(p)
+		if err != nil || !l.muted() {
+			return n, err
+		}
+	}
+}
+
+func (l *lossy) Write(p []byte) (int, error) {
+	if l.muted() {
+		return len(p), nil
+	}
+	return l.Conn.Write(p)
+}
+
+func (r *rig) blackhole(mute bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mute = mute
 }
 
 // breakDown makes all new connections fail, or work again with nil.

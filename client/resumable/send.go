@@ -59,6 +59,23 @@ func (c *Conn) droppedAll(x exchange) bool {
 	return x.data && !x.from.before(c.out.taken)
 }
 
+// left: a GOAWAY came, and who is lost then waits before coming back (§9.1).
+func (c *Conn) left() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.keep.leaving
+}
+
+// inVain: a poll was answered at once, and for nothing.
+func (c *Conn) inVain(k *carrier, x exchange) bool {
+	if c.droppedAll(x) {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !x.data && !x.use && x.had == c.in.ack().Next() && x.from == c.out.taken && time.Since(x.made) < vainTime
+}
+
 // settle takes a request's fate: what did not come goes again (§3.5). It reports
 // whether the carrier was welcomed.
 func (k *carrier) settle(x exchange, err error) bool {
@@ -121,7 +138,7 @@ func (c *Conn) pollNext(k *carrier) exchange {
 
 // continueLocked makes a request of a carrier that was welcomed (§5.5).
 func (c *Conn) continueLocked(k *carrier, kind wire.Kind, take bool) exchange {
-	x := exchange{kind: kind, named: c.tokenLocked(nil), use: k.use}
+	x := exchange{kind: kind, made: time.Now(), had: c.in.ack().Next(), named: c.tokenLocked(nil), use: k.use}
 	x.body = wire.Continue{Generation: k.born, Session: c.welcome.Session, Token: x.named}.Append(nil)
 	x.body = c.in.tell().Append(x.body)
 	if k == c.used {

@@ -173,6 +173,9 @@ func (c *Conn) checkLocked(now time.Time) {
 	switch {
 	case k == nil:
 		p.tries, p.leaving, p.retryAt = 0, false, time.Time{}
+		for _, begun := range c.carriers {
+			begun.limit = earlier(begun.limit, now.Add(askedTwice)) // it may hang in a network that is gone
+		}
 	case k.kind == wire.WebSocket && k.judging != nil:
 		k.askLocked(now, askedTwice)
 	default:
