@@ -120,7 +120,7 @@ func (l *loader) checkReached(r Route, path string, index int) {
 		return
 	}
 	key := join(path, "engineio.path")
-	if strings.Trim(r.EngineIO.Path, "/") == "" && len(r.Protocols) > 1 {
+	if r.EngineIO.Path == "/" && len(r.Protocols) > 1 {
 		l.report(key, quote(r.EngineIO.Path)+" takes every path of the route, so that its other protocols are never reached")
 		return
 	}
