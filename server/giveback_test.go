@@ -129,6 +129,38 @@ func TestAnAddressOfAPROXYHeaderComesBackToo(t *testing.T) {
 	}
 }
 
+// A connection that was in the lot may become a WebSocket, also where the handshake was
+// there before the answer.
+func TestAConnectionFromTheLotIsUpgraded(t *testing.T) {
+	p := startPolls(t, "routes: [{path: /ws, upstream: %q}]\n", newApp(t).ws())
+	const shake = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	for _, early := range []bool{false, true} {
+		c := p.dial()
+		c.get("/poll")
+		held := <-p.polls
+		p.parked(1)
+		if early {
+			io.WriteString(c, shake)
+		}
+		held.Answer(say("x"), nil)
+		c.answer(t)
+		if !early {
+			io.WriteString(c, shake)
+		}
+		if res, err := http.ReadResponse(c.r, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("early %v: %v, %v; want a 101", early, res, err)
+		}
+		io.WriteString(c, "\x81\x82\x00\x00\x00\x00hi")
+		echo := make([]byte, 4)
+		if _, err := io.ReadFull(c.r, echo); err != nil || string(echo) != "\x81\x02hi" {
+			t.Errorf("early %v: %q, %v; want the echo", early, echo, err)
+		}
+		c.Close()
+		eventually(t, "giving the slot back", func() bool { return p.slots.open() == 1 })
+	}
+}
+
 // What waits for a request is no slow head; what has begun one is.
 func TestHeaderTimeoutAfterTheLot(t *testing.T) {
 	p := startPolls(t, "limits: {header_timeout: 300ms}\n")
