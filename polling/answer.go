@@ -36,8 +36,7 @@ func (d *Desk) Write(w http.ResponseWriter, r *http.Request, a Answer) bool {
 		h.Set("Content-Type", a.Type)
 	}
 	c := http.NewResponseController(w)
-	renew := func() { _ = c.SetWriteDeadline(time.Now().Add(d.writeTimeout())) } // not on every writer
-	renew()
+	d.renew(c)
 	w.WriteHeader(a.status())
 	for b := a.Body; len(b) > 0; {
 		n := min(piece, len(b))
@@ -45,11 +44,16 @@ func (d *Desk) Write(w http.ResponseWriter, r *http.Request, a Answer) bool {
 			return false
 		}
 		if b = b[n:]; len(b) > 0 {
-			renew()
+			d.renew(c)
 		}
 	}
 	err := c.Flush()
 	return err == nil || errors.Is(err, errors.ErrUnsupported)
+}
+
+// renew gives what is written next its time.
+func (d *Desk) renew(c *http.ResponseController) {
+	_ = c.SetWriteDeadline(time.Now().Add(d.writeTimeout())) // not on every writer
 }
 
 // notOurs are the headers that message writes itself.

@@ -72,7 +72,7 @@ func (d *Desk) Preflight(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Add("Vary", "Access-Control-Request-Headers")
 	h.Set("Access-Control-Max-Age", preflightAge)
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d.writeTimeout())) // not on every writer
+	d.renew(http.NewResponseController(w))
 	w.WriteHeader(http.StatusNoContent)
 }
 

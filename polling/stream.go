@@ -27,7 +27,7 @@ func (d *Desk) Stream(w http.ResponseWriter, kind string) *Stream {
 func (s *Stream) Write(b []byte) error {
 	for len(b) > 0 {
 		n := min(piece, len(b))
-		s.renew()
+		s.desk.renew(s.c)
 		if _, err := s.w.Write(b[:n]); err != nil {
 			return err
 		}
@@ -41,8 +41,4 @@ func (s *Stream) Write(b []byte) error {
 }
 
 // Close gives the end of the answer the time to be taken that pieces have.
-func (s *Stream) Close() { s.renew() }
-
-func (s *Stream) renew() {
-	_ = s.c.SetWriteDeadline(time.Now().Add(s.desk.writeTimeout())) // not on every writer
-}
+func (s *Stream) Close() { s.desk.renew(s.c) }
