@@ -122,3 +122,72 @@ func TestResumeInADrain(t *testing.T) {
 		t.Errorf("in a drain came %s; want %s", got, want)
 	}
 }
+
+// A stream over TLS, by HTTP/1.1 and by HTTP/2, with what goes up beside it; and
+// streams that idle for longer than a write may take.
+func TestResumeStreams(t *testing.T) {
+	s := startTLS(t, "upstream: %s\nlimits: {write_timeout: 100ms}\nheartbeat: {interval: 300ms}\n", newApp(t).ws())
+	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			client := s.client(h2)
+			res, err := client.Post(s.url("/ws?sidecar=stream"), "text/plain", bytes.NewReader(resumeHello(t)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if got := res.ProtoMajor == 2; got != h2 {
+				t.Fatalf("the answer is by %s", res.Proto)
+			}
+			in := &framesIn{t: t, r: res.Body}
+			w, err := wire.ParseWelcome(in.next(wire.TypeWelcome).Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 { // longer than write_timeout
+				in.next(wire.TypePing)
+			}
+			body := wire.Continue{Generation: 1, Session: w.Session, Token: w.Token}.Append(nil)
+			body = append(wire.Ack{}.Append(body), wire.Data{Number: 1, Payload: []byte("hello")}.Append(nil)...)
+			sent, err := client.Post(s.url("/ws?sidecar=send"), "text/plain", bytes.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent.Body.Close()
+			if f := in.next(wire.TypeData); !strings.HasSuffix(string(f.Body), "hello") {
+				t.Errorf("the echo is %q", f.Body)
+			}
+		})
+	}
+}
+
+// framesIn reads frames from a stream.
+type framesIn struct {
+	t    *testing.T
+	r    io.Reader
+	s    wire.Splitter
+	left []byte
+}
+
+// next is the next frame of a type.
+func (in *framesIn) next(want wire.Type) wire.Frame {
+	in.t.Helper()
+	for {
+		f, rest, ok, err := in.s.Next(in.left)
+		in.left = rest
+		if err != nil {
+			in.t.Fatal(err)
+		}
+		if ok && f.Type == want {
+			return f
+		}
+		if ok {
+			continue
+		}
+		b := make([]byte, 1000)
+		n, err := in.r.Read(b)
+		if n == 0 && err != nil {
+			in.t.Fatalf("waiting for %v: %v", want, err)
+		}
+		in.left = b[:n]
+	}
+}

@@ -28,6 +28,7 @@ var errCrowd = errors.New("too many wait for this opening")
 type Lobby struct {
 	mu      sync.Mutex
 	all     map[wire.Key]*opening
+	crowd   int // the most that there were
 	dials   sync.WaitGroup
 	ctx     context.Context // theirs
 	cancel  context.CancelFunc
@@ -37,6 +38,10 @@ type Lobby struct {
 	until   time.Time     // when a drain ends; zero: there is none
 	empty   chan struct{} // closed once there are no clients; nil: nobody waits for that
 }
+
+// An opener opens a session, or says why not. brief: that is not to be remembered, for
+// it cost nothing and strangers can have as many of them as they like.
+type opener func(context.Context) (c *client, refused *wire.Refused, brief bool)
 
 // An opening is a session that is asked for, and then what came of it.
 type opening struct {
@@ -48,7 +53,7 @@ type opening struct {
 
 // meet finds the opening of a HELLO, or begins it, and waits for its answer. The
 // error is errCrowd, or ctx's: the opening goes on without its carrier.
-func (l *Lobby) meet(ctx context.Context, key wire.Key, open func(context.Context) (*client, *wire.Refused)) (*client, *wire.Refused, error) {
+func (l *Lobby) meet(ctx context.Context, key wire.Key, open opener) (*client, *wire.Refused, error) {
 	o, err := l.enter(key, open)
 	if o == nil {
 		return nil, errFull, err
@@ -67,7 +72,7 @@ func (l *Lobby) meet(ctx context.Context, key wire.Key, open func(context.Contex
 
 var errFull = &wire.Refused{Status: 503, Retry: 1000, Text: "too many sessions are being opened"}
 
-func (l *Lobby) enter(key wire.Key, open func(context.Context) (*client, *wire.Refused)) (*opening, error) {
+func (l *Lobby) enter(key wire.Key, open opener) (*opening, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o := l.all[key]
@@ -78,9 +83,12 @@ func (l *Lobby) enter(key wire.Key, open func(context.Context) (*client, *wire.R
 		o = &opening{done: make(chan struct{})}
 		if l.all == nil {
 			l.all = make(map[wire.Key]*opening)
+		}
+		if l.ctx == nil {
 			l.ctx, l.cancel = context.WithCancel(context.Background())
 		}
 		l.all[key] = o
+		l.crowd = max(l.crowd, len(l.all))
 		l.dials.Add(1)
 		go l.run(key, o, open)
 	case o.waiting >= maxWaiting:
@@ -98,21 +106,28 @@ func (l *Lobby) leave(o *opening) {
 
 // run opens a session. It outlives the carrier that asked, whose HELLO may come
 // again by another.
-func (l *Lobby) run(key wire.Key, o *opening, open func(context.Context) (*client, *wire.Refused)) {
+func (l *Lobby) run(key wire.Key, o *opening, open opener) {
 	defer l.dials.Done()
-	o.client, o.refused = open(l.ctx)
+	var brief bool
+	o.client, o.refused, brief = open(l.ctx)
 	close(o.done)
-	keep := joinTime
-	if o.refused != nil {
-		keep = refusedTime
+	switch {
+	case brief:
+		l.forget(key)
+	case o.refused != nil:
+		time.AfterFunc(refusedTime, func() { l.forget(key) })
+	default:
+		time.AfterFunc(joinTime, func() { l.forget(key) })
 	}
-	time.AfterFunc(keep, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if delete(l.all, key); len(l.all) == 0 {
-			l.all = nil // a map does not shrink
-		}
-	})
+}
+
+func (l *Lobby) forget(key wire.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.all, key)
+	if len(l.all) == 0 && l.crowd > burst {
+		l.all, l.crowd = nil, 0 // a map does not shrink
+	}
 }
 
 // Close has nothing be opened any more, and returns when nobody is at it. It may be

@@ -55,12 +55,13 @@ func (a *ask) key(h *Handler, hello *wire.Hello) wire.Key {
 
 // meet has the session that a HELLO opens.
 func (h *Handler) meet(ctx context.Context, a *ask, hello *wire.Hello) (*client, *wire.Refused, error) {
-	return h.lobby().meet(ctx, a.key(h, hello), func(ctx context.Context) (*client, *wire.Refused) {
+	return h.lobby().meet(ctx, a.key(h, hello), func(ctx context.Context) (*client, *wire.Refused, bool) {
 		c, err := h.open(ctx, a, hello)
 		if err != nil {
-			return nil, h.refused(err)
+			refusal := (*access.Refusal)(nil)
+			return nil, h.refused(err), errors.As(err, &refusal) || errors.Is(err, session.ErrFull)
 		}
-		return c, nil
+		return c, nil, false
 	})
 }
 

@@ -133,6 +133,12 @@ func TestLimits(t *testing.T) {
 				t.Errorf("the backend was asked %d times; want once", got)
 			}
 			c.websocket() // the session counts once
+			l := r.h.lobby()
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if n := len(l.all); n != 1 {
+				t.Errorf("%d openings are remembered; want one, for refusals of ours are not", n)
+			}
 		})
 	}
 }
@@ -160,8 +166,11 @@ func TestFloodOfHellos(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := len(r.back.asked); n > 100 {
-		t.Logf("asked %d", n)
+	if n := len(r.back.asked); n != cap(r.back.asked) { // it holds no more
+		t.Errorf("the backend was asked %d times; want at least %d", n, cap(r.back.asked))
+	}
+	if n := r.waiting(); n != 0 {
+		t.Errorf("%d carriers wait still", n)
 	}
 	if got, want := r.limiter.Len(), 0; got != want {
 		t.Errorf("%d sessions are counted; want %d", got, want)

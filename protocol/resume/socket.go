@@ -113,8 +113,19 @@ func (k *carrier) receive(frames []byte) *session.Close {
 	return nil
 }
 
-// hello has the first message.
-func (s *socket) hello(body []byte) *session.Close {
+// hello has the first message. JSON takes a deep stack, which the goroutine that reads
+// the WebSocket would keep.
+func (s *socket) hello(body []byte) (bad *session.Close) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		bad = s.greet(body)
+	}()
+	<-done
+	return bad
+}
+
+func (s *socket) greet(body []byte) *session.Close {
 	if err := wire.CheckBody(wire.WebSocket, body); err != nil {
 		return fault("no HELLO")
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"runtime"
 	"testing"
 	"time"
 
@@ -102,6 +104,7 @@ func (x *trial) clean() {
 	if x.back != nil {
 		x.back.Close()
 	}
+	x.c.http.CloseIdleConnections()
 }
 
 // serve is the backend's part: it wants the client's numbers in order, and tells its
@@ -286,6 +289,15 @@ func TestRandomSchedules(t *testing.T) {
 		first, trials = uint64(time.Now().UnixNano()), uint64(*long)
 	}
 	inBothWays(t, func(t *testing.T, r *rig) {
+		before := runtime.NumGoroutine()
+		defer func() {
+			r.empty()
+			eventually(t, "goroutines beyond those before", true, func() bool {
+				r.CloseClientConnections()
+				http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+				return runtime.NumGoroutine() <= before
+			})
+		}()
 		for seed := first; seed < first+trials; seed++ {
 			runTrial(t, r, seed, count)
 			r.wantSessions(0)
