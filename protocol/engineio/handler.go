@@ -152,12 +152,7 @@ func (h *Handler) miss(w http.ResponseWriter, r *http.Request, q query, who sess
 // identify is who a session belongs to.
 func (h *Handler) identify(r *http.Request) session.Identity {
 	header := func(name string) []string { return r.Header[http.CanonicalHeaderKey(name)] }
-	cookie := func(name string) (values []string) {
-		for _, c := range r.CookiesNamed(name) {
-			values = append(values, c.Value)
-		}
-		return values
-	}
+	cookie := func(name string) []string { return access.Cookie(r.Header, name) }
 	return h.Session.Identify(header, cookie)
 }
 

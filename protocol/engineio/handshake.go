@@ -92,7 +92,7 @@ func (h *Handler) dial(r *http.Request, c access.Client, sid string) (*proxy.Lin
 // withoutCookie is r without the cookie of ours: a session's secret, perhaps of one
 // that lives in another window.
 func withoutCookie(r *http.Request) *http.Request {
-	if len(r.CookiesNamed(cookieName)) == 0 {
+	if len(access.Cookie(r.Header, cookieName)) == 0 {
 		return r
 	}
 	r = r.Clone(r.Context())

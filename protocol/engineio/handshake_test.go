@@ -230,6 +230,24 @@ func TestSessionIsItsOwners(t *testing.T) {
 	r.back.next().want("mine")
 }
 
+// TestSessionIsBoundToAnyCookie: also to one that net/http takes for none.
+func TestSessionIsBoundToAnyCookie(t *testing.T) {
+	r := newRig(t, func(r *rig) { r.h.Session.Identity = []string{"cookie:auth"} })
+	c := r.client()
+	c.header.Set("Cookie", `auth={"user":"me"}`)
+	c.open()
+	for _, cookie := range []string{"", `auth={"user":"you"}`} {
+		thief := r.client()
+		thief.sid = c.sid
+		if cookie != "" {
+			thief.header.Set("Cookie", cookie)
+		}
+		thief.wantFault(thief.post("1"), 400, 1)
+	}
+	c.wantPost("4mine")
+	r.back.next().want("mine")
+}
+
 func TestSessionOfAnotherProtocolIsUnknown(t *testing.T) {
 	r := newRig(t)
 	c := r.polling()
