@@ -118,29 +118,34 @@ func (a *arrivals) of(id string) chan *websocket.Conn {
 // A peer is one end of a session. It reads from the start to the end.
 type peer struct {
 	line
-	h       *history.History
+	tally
 	sends   history.Stream
-	reads   history.Stream
 	sending sync.Mutex
-	mu      sync.Mutex
-	want    int           // messages at which full is closed; -1: it is
-	full    chan struct{} // closed when as many arrived
 	ended   chan struct{} // closed when reading is over
 	err     error         // why; read it after ended
 	at      time.Time     // when; likewise
 }
 
+// A tally writes down what one end reads, and tells when it has enough.
+type tally struct {
+	h     *history.History
+	reads history.Stream
+	mu    sync.Mutex
+	want  int           // messages at which full is closed; -1: it is
+	full  chan struct{} // closed when as many arrived
+}
+
 func newPeer(h *history.History, c line, id string, sends, reads history.Dir, want int) *peer {
 	p := &peer{
-		line: c, h: h, sends: history.Stream{Session: id, Dir: sends}, reads: history.Stream{Session: id, Dir: reads},
-		full: make(chan struct{}), ended: make(chan struct{}),
+		line: c, tally: tally{h: h, reads: history.Stream{Session: id, Dir: reads}},
+		sends: history.Stream{Session: id, Dir: sends}, ended: make(chan struct{}),
 	}
 	p.expect(want)
 	return p
 }
 
 // expect makes full be closed when n messages in all have arrived.
-func (p *peer) expect(n int) <-chan struct{} {
+func (p *tally) expect(n int) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.want = n
@@ -149,11 +154,19 @@ func (p *peer) expect(n int) <-chan struct{} {
 	return p.full
 }
 
-func (p *peer) checkLocked() {
+func (p *tally) checkLocked() {
 	if p.want >= 0 && p.h.Received(p.reads) >= p.want {
 		p.want = -1 // closed once
 		close(p.full)
 	}
+}
+
+// got writes a message down.
+func (p *tally) got(b []byte) {
+	p.h.Receive(p.reads, b)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.checkLocked()
 }
 
 func (p *peer) read() {
@@ -165,10 +178,7 @@ func (p *peer) read() {
 			p.Close() // as a browser does once it was told
 			return
 		}
-		p.h.Receive(p.reads, b)
-		p.mu.Lock()
-		p.checkLocked()
-		p.mu.Unlock()
+		p.got(b)
 	}
 }
 
