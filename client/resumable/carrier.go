@@ -46,6 +46,10 @@ type carrier struct {
 	multi     bool          // many requests go over one connection: HTTP/2
 }
 
+// helloData is the most bytes of messages that go with a HELLO: on a slow path the WELCOME
+// would be long in coming behind more.
+const helloData = 4 << 10
+
 func (k *carrier) proven() bool { return k.welcome != nil }
 
 // nudge tells the writer that there may be something to send.
@@ -73,7 +77,7 @@ func (c *Conn) helloLocked(k *carrier) ([]byte, error) {
 	h.Position = wire.Position{Received: a.Received, Ahead: a.Ahead, Partial: a.Partial, Lowest: c.out.first}
 	body, err := h.Append(nil)
 	if err == nil && k.turn != 0 && len(c.carriers) == 1 {
-		body, k.at = c.out.append(body, position{}, maxWrite)
+		body, k.at = c.out.append(body, position{}, helloData)
 	}
 	return body, err
 }

@@ -126,6 +126,7 @@ func (k *carrier) listen(body io.Reader, x exchange, mute *watch) error {
 		n, err := body.Read(buf)
 		if got += n; n > 0 && mute != nil {
 			mute.Stop()
+			k.alive()
 		}
 		for p := buf[:n]; len(p) > 0; {
 			f, rest, ok, err := split.Next(p)

@@ -38,6 +38,13 @@ const (
 	askedTwice = 2 * time.Second  // who is asked after that has so long
 )
 
+// alive says that something came, be it a part of a frame.
+func (k *carrier) alive() {
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	k.heard, k.asked = time.Now(), time.Time{}
+}
+
 // judge looks whether the carrier is silent for too long.
 func (k *carrier) judge() {
 	c := k.c

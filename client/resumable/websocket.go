@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 const (
-	maxWrite   = 32 << 10         // bytes of frames in one WebSocket message: nothing waits long behind it
+	maxWrite   = 16 << 10         // bytes of frames in one WebSocket message: nothing waits long behind it, nor does a slow path look like silence
 	writeLimit = 30 * time.Second // for one of these to be taken
 	lastWrite  = 100 * time.Millisecond
 	bufferSize = 4 << 10
@@ -111,7 +112,11 @@ func (k *carrier) leave(w *websocket.Conn) {
 func (k *carrier) readWebSocket(w *websocket.Conn) error {
 	w.SetReadLimit(wire.MaxBody)
 	for {
-		t, p, err := w.ReadMessage()
+		t, r, err := w.NextReader()
+		var p []byte
+		if err == nil {
+			p, err = io.ReadAll(hearing{k, r})
+		}
 		switch {
 		case err != nil:
 			return fmt.Errorf("reading: %w", err)
@@ -128,6 +133,21 @@ func (k *carrier) readWebSocket(w *websocket.Conn) error {
 			}
 		}
 	}
+}
+
+// A hearing counts what comes as a sign of life: on a slow path a message may take
+// longer than silence may last.
+type hearing struct {
+	k *carrier
+	r io.Reader
+}
+
+func (h hearing) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	if n > 0 {
+		h.k.alive()
+	}
+	return n, err
 }
 
 // writeWebSocket sends the HELLO, and then what there is, until the carrier is over.

@@ -67,6 +67,9 @@ func (k *carrier) say(dst []byte, most int) (out []byte, more, ends bool) {
 	if k.welcome != nil {
 		dst = append(dst, k.welcome...)
 		k.welcome = nil
+		if k.kind == wire.WebSocket && c.over == 0 {
+			return dst, true, false // on a slow path it would be long in coming with messages
+		}
 	}
 	if c.over != 0 {
 		return c.farewell(dst), false, true
