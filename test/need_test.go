@@ -38,10 +38,13 @@ func note(t testing.TB, reason string) {
 	fmt.Fprintf(f, "%s: %s\n", t.Name(), reason)
 }
 
+// isLong says that the run may take long.
+func isLong() bool { return os.Getenv("E2E_LONG") != "" }
+
 // long leaves a test out of the normal run.
 func long(t testing.TB) {
 	t.Helper()
-	if os.Getenv("E2E_LONG") == "" {
+	if !isLong() {
 		const reason = "takes too long for every run (./test/run --long)"
 		note(t, reason)
 		t.Skip(reason)
