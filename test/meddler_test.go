@@ -5,11 +5,11 @@ import (
 	"context"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -98,20 +98,13 @@ func (m *meddler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (m *meddler) choose(r *http.Request, body []byte) deed {
 	kind, _, _ := wire.CutKind(r.URL.RawQuery)
-	_ = kind
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.deed == nil || !m.which(kindOf(r), body) {
+	if m.deed == nil || !m.which(kind, body) {
 		return nil
 	}
 	m.done++
 	return m.deed
-}
-
-// kindOf is what a request says that it is.
-func kindOf(r *http.Request) wire.Kind {
-	q := r.URL.RawQuery
-	return wire.Kind(q[strings.LastIndexByte(q, '=')+1:])
 }
 
 // pass passes a request on, and its answer as it comes.
@@ -171,9 +164,12 @@ func truncate(m *meddler, w http.ResponseWriter, r *http.Request, body []byte) {
 	panic(http.ErrAbortHandler)
 }
 
+// twinLives bounds a doubled request, which may be a stream's.
+const twinLives = 2 * time.Second
+
 // double: the server gets it twice at the same time, and one answer comes back.
 func double(m *meddler, w http.ResponseWriter, r *http.Request, body []byte) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), twinLives)
 	twin := make(chan struct{})
 	go func() {
 		defer close(twin)
@@ -189,7 +185,7 @@ func double(m *meddler, w http.ResponseWriter, r *http.Request, body []byte) {
 func doubleLate(m *meddler, w http.ResponseWriter, r *http.Request, body []byte) {
 	m.pass(w, r, body)
 	m.tell()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), twinLives)
 	defer cancel()
 	overtaken(m, ctx)
 	m.fetch(ctx, r, body)
@@ -215,5 +211,41 @@ func overtaken(m *meddler, ctx context.Context) {
 	case <-late:
 	case <-timer.C:
 	case <-ctx.Done():
+	}
+}
+
+// refuse is a proxy that lets no WebSocket through.
+func refuse(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }
+
+// hang is one that never answers them.
+func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+// kill is one that ends them, by a RST, so long after it let them through.
+func (m *meddler) kill(after time.Duration) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		there, err := net.Dial("tcp", m.target.Host)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		defer there.Close()
+		here, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer here.Close()
+		end := func() {
+			here.(*net.TCPConn).SetLinger(0)
+			here.Close()
+			there.Close()
+		}
+		defer time.AfterFunc(after, end).Stop()
+		if r.Write(there) != nil {
+			return
+		}
+		var up sync.WaitGroup
+		up.Go(func() { io.Copy(there, here); end() })
+		io.Copy(here, there)
+		end()
+		up.Wait()
 	}
 }

@@ -1,0 +1,231 @@
+package test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"sidecar/client/resumable"
+	"sidecar/protocol/resume/wire"
+	"sidecar/test/faultlink"
+)
+
+// Requests that are meant, each of a session that goes on by HTTP.
+var (
+	sends  = func(k wire.Kind, _ []byte) bool { return k == wire.Send }
+	polls  = func(k wire.Kind, b []byte) bool { return k == wire.Poll && !greets(b) }
+	posts  = func(k wire.Kind, b []byte) bool { return sends(k, b) || polls(k, b) }
+	hellos = func(_ wire.Kind, b []byte) bool { return greets(b) }
+)
+
+func greets(body []byte) bool { return len(body) > 0 && wire.Type(body[0]) == wire.TypeHello }
+
+// some chooses each nth of those.
+func some(nth int, of func(wire.Kind, []byte) bool) func(wire.Kind, []byte) bool {
+	n := 0
+	return func(k wire.Kind, b []byte) bool {
+		if !of(k, b) {
+			return false
+		}
+		n++
+		return n%nth == 0
+	}
+}
+
+// banish ends a session's connections and lets no new ones come until it knows that it
+// has no transport: a poll would go on without a HELLO otherwise.
+func (j *journey) banish(t *testing.T, way *faultlink.Link, how faultlink.Ending) {
+	t.Helper()
+	if err := way.Refuse(); err != nil {
+		t.Fatal(err)
+	}
+	way.End(faultlink.Both, how)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for start := time.Now(); j.client.Transport() != resumable.None; <-tick.C {
+		if time.Since(start) > patience {
+			t.Fatalf("the client goes on by %q", j.client.Transport())
+		}
+	}
+	if err := way.Admit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What becomes of requests on the way.
+var meddlings = []struct {
+	name  string
+	which func(wire.Kind, []byte) bool
+	deed  deed
+	cut   bool // connections, so that there are HELLOs
+}{
+	{"lost POST", sends, loseRequest, false},
+	{"lost POST answer", sends, loseAnswer, false},
+	{"lost poll answer", polls, loseAnswer, false},
+	{"truncated POST answer", sends, truncate, false},
+	{"truncated poll answer", polls, truncate, false},
+	{"doubled POST", posts, double, false},
+	{"POST doubled late", posts, doubleLate, false},
+	{"overtaking POSTs", posts, delay, false},
+	{"lost HELLO", hellos, loseRequest, true},
+	{"lost WELCOME", hellos, loseAnswer, true},
+	{"doubled HELLO", hellos, double, true},
+}
+
+// Requests and answers that are lost, cut, doubled and overtaken.
+func TestResumeMeddledRequests(t *testing.T) {
+	everyKind(t, func(t *testing.T, k kind) {
+		if k.name == "websocket" {
+			t.Skip("it makes no requests")
+		}
+		for _, c := range meddlings {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, "")
+				m := meddle(t, r.addr)
+				m.upgrade = refuse
+				way := newLink(t, m.addr)
+				j := r.roam(t, "s", way.Addr(), k)
+				j.exchange(t, 5, 500)
+				nth := 3
+				if c.cut {
+					nth = 2
+				}
+				m.do(some(nth, c.which), c.deed)
+				var longest time.Duration
+				for i := range 8 {
+					if c.cut {
+						j.banish(t, way, faultlink.Ending(1+i%2))
+					}
+					longest = max(longest, j.exchange(t, 10, 500))
+				}
+				meant := m.often()
+				m.do(nil, nil)
+				j.finish(t)
+				r.wantClean(t)
+				if of := j.client.changes(); meant == 0 && hasPolls(k, c.name) {
+					t.Errorf("nothing was done; moves %v", of)
+				}
+				if longest > 3*time.Second+slack {
+					t.Errorf("an exchange took %v", longest)
+				}
+				t.Logf("%s, %s: %d times, the longest exchange took %v", k.name, c.name, meant, longest)
+			})
+		}
+	})
+}
+
+// hasPolls: a session by a stream has no polls that anything could be done to.
+func hasPolls(k kind, meddling string) bool {
+	return k.name == "poll" || meddling != "lost poll answer" && meddling != "truncated poll answer"
+}
+
+// A HELLO that opens and comes twice, or whose answer is lost in a race, opens one
+// connection to the backend.
+func TestResumeOpeningOnce(t *testing.T) {
+	everyKind(t, func(t *testing.T, k kind) {
+		if k.name == "websocket" {
+			t.Skip("it makes no requests")
+		}
+		r := newRig(t, "")
+		m := meddle(t, r.addr)
+		m.upgrade = refuse
+		m.do(hellos, double)
+		j := r.roam(t, "s", m.addr, k)
+		j.exchange(t, 10, 500)
+		if m.often() == 0 {
+			t.Error("no HELLO was doubled")
+		}
+		m.do(nil, nil)
+		select {
+		case <-r.arrivals.of("s"):
+			t.Error("the backend has two connections")
+		default:
+		}
+		j.finish(t)
+		r.wantClean(t)
+	})
+}
+
+// Where WebSockets are blocked a session opens by HTTP, as soon as the protocol says,
+// and stays there; nothing is lost where they are killed in the midst of traffic.
+func TestResumeWebSocketBlocked(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		how    func(m *meddler) http.HandlerFunc
+		within time.Duration // opened
+	}{
+		{"refused", func(*meddler) http.HandlerFunc { return refuse }, 0},
+		{"hanging", func(*meddler) http.HandlerFunc { return hang }, 500 * time.Millisecond},
+		{"killed at once", func(m *meddler) http.HandlerFunc { return m.kill(0) }, 0},
+		{"killed soon", func(m *meddler) http.HandlerFunc { return m.kill(200 * time.Millisecond) }, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "")
+			m := meddle(t, r.addr)
+			m.upgrade = c.how(m)
+			start := time.Now()
+			j := r.roam(t, "s", m.addr, kinds[3])
+			opened := time.Since(start)
+			if opened > c.within+slack {
+				t.Errorf("opened after %v; want at most %v", opened, c.within+slack)
+			}
+			for time.Since(start) < 2500*time.Millisecond {
+				j.exchange(t, 20, 1000)
+			}
+			if got := j.client.Transport(); got != resumable.Stream {
+				t.Errorf("it goes by %q; want a stream; moves %v", got, j.client.changes())
+			}
+			t.Logf("%s: opened after %v; moves %v", c.name, opened, j.client.changes())
+			j.finish(t)
+			r.wantClean(t)
+		})
+	}
+}
+
+// Behind nginx, whose answers are buffered unless the answer says otherwise, and which
+// may be told not to listen to that.
+func TestResumeBehindNginx(t *testing.T) {
+	t.Parallel()
+	const deaf = "\n\t\tproxy_buffering on;\n\t\tproxy_ignore_headers X-Accel-Buffering;"
+	for _, c := range []struct {
+		name, location string
+		kind           kind
+		goes           resumable.Transport
+	}{
+		{"websocket", nginxes[0].location, kinds[0], resumable.WebSocket},
+		{"stream", nginxes[0].location, kinds[1], resumable.Stream},
+		{"poll", nginxes[1].location, kinds[2], resumable.Poll},
+		{"race", nginxes[1].location, kinds[3], resumable.WebSocket},
+		{"race without upgrades", nginxes[2].location, kinds[3], resumable.Stream},
+		{"race, streams held back", nginxes[2].location + deaf, kinds[3], resumable.Poll},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "")
+			addr := startNginx(t, r.front.Addr(), c.location)
+			start := time.Now()
+			j := r.roam(t, "s", addr, c.kind)
+			opened := time.Since(start)
+			if opened > 5*time.Second {
+				t.Errorf("opened after %v; want one probe's time at most", opened)
+			}
+			for i := range 4 {
+				j.exchange(t, 30, 1000)
+				r.front.End(faultlink.Both, faultlink.Ending(1+i%2)) // between nginx and the sidecar
+				if took := j.exchange(t, 5, 1000); took > 3*time.Second+slack {
+					t.Errorf("back after %v; moves %v", took, j.client.changes())
+				}
+			}
+			if got := j.client.Transport(); got != c.goes {
+				t.Errorf("it goes by %q; want %q; moves %v", got, c.goes, j.client.changes())
+			}
+			t.Logf("%s: opened after %v, by %s; moves %v", c.name, opened, j.client.Transport(), j.client.changes())
+			j.exchange(t, 30, 20_000)
+			j.finish(t)
+			r.wantClean(t)
+		})
+	}
+}
