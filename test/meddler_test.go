@@ -145,8 +145,14 @@ func (m *meddler) fetch(ctx context.Context, r *http.Request, body []byte) (*htt
 func loseRequest(*meddler, http.ResponseWriter, *http.Request, []byte) { panic(http.ErrAbortHandler) }
 
 // loseAnswer: the server has it, and the client does not know.
-func loseAnswer(m *meddler, w http.ResponseWriter, r *http.Request, body []byte) {
-	m.fetch(r.Context(), r, body)
+func loseAnswer(m *meddler, _ http.ResponseWriter, r *http.Request, body []byte) {
+	ctx := r.Context()
+	if kind, _, _ := wire.CutKind(r.URL.RawQuery); kind == wire.Stream {
+		var cancel context.CancelFunc // for it would not end
+		ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
+		defer cancel()
+	}
+	m.fetch(ctx, r, body)
 	panic(http.ErrAbortHandler)
 }
 

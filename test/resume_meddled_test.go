@@ -58,18 +58,20 @@ var meddlings = []struct {
 	which func(wire.Kind, []byte) bool
 	deed  deed
 	cut   bool // connections, so that there are HELLOs
+	// streams have such requests
+	streams bool
 }{
-	{"lost POST", sends, loseRequest, false},
-	{"lost POST answer", sends, loseAnswer, false},
-	{"lost poll answer", polls, loseAnswer, false},
-	{"truncated POST answer", sends, truncate, false},
-	{"truncated poll answer", polls, truncate, false},
-	{"doubled POST", posts, double, false},
-	{"POST doubled late", posts, doubleLate, false},
-	{"overtaking POSTs", posts, delay, false},
-	{"lost HELLO", hellos, loseRequest, true},
-	{"lost WELCOME", hellos, loseAnswer, true},
-	{"doubled HELLO", hellos, double, true},
+	{"lost POST", sends, loseRequest, false, true},
+	{"lost POST answer", sends, loseAnswer, false, true},
+	{"lost poll answer", polls, loseAnswer, false, false},
+	{"truncated POST answer", sends, truncate, false, true},
+	{"truncated poll answer", polls, truncate, false, false},
+	{"doubled POST", posts, double, false, true},
+	{"POST doubled late", posts, doubleLate, false, true},
+	{"overtaking POSTs", posts, delay, false, true},
+	{"lost HELLO", hellos, loseRequest, true, true},
+	{"lost WELCOME", hellos, loseAnswer, true, true},
+	{"doubled HELLO", hellos, double, true, true},
 }
 
 // Requests and answers that are lost, cut, doubled and overtaken.
@@ -79,6 +81,9 @@ func TestResumeMeddledRequests(t *testing.T) {
 			t.Skip("it makes no requests")
 		}
 		for _, c := range meddlings {
+			if k.name != "poll" && !c.streams {
+				continue // a stream has none
+			}
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				r := newRig(t, "")
@@ -103,8 +108,8 @@ func TestResumeMeddledRequests(t *testing.T) {
 				m.do(nil, nil)
 				j.finish(t)
 				r.wantClean(t)
-				if of := j.client.changes(); meant == 0 && hasPolls(k, c.name) {
-					t.Errorf("nothing was done; moves %v", of)
+				if meant == 0 {
+					t.Errorf("nothing was done; moves %v", j.client.changes())
 				}
 				if longest > 3*time.Second+slack {
 					t.Errorf("an exchange took %v", longest)
@@ -113,11 +118,6 @@ func TestResumeMeddledRequests(t *testing.T) {
 			})
 		}
 	})
-}
-
-// hasPolls: a session by a stream has no polls that anything could be done to.
-func hasPolls(k kind, meddling string) bool {
-	return k.name == "poll" || meddling != "lost poll answer" && meddling != "truncated poll answer"
 }
 
 // A HELLO that opens and comes twice, or whose answer is lost in a race, opens one

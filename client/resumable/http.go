@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +22,8 @@ const (
 	maxAnswer   = 256 << 10   // bytes of a poll's or a send's answer (§3.4)
 	sendHeld    = time.Second // the longest that a server holds a send (§3.5)
 	muteAtLeast = 500 * time.Millisecond
-	vainTries   = 20 // polls in a row that bring nothing at once are no hurry
+	muteAlone   = 5 * time.Second // where there is no poll to give a stream up for
+	vainTries   = 20              // polls in a row that bring nothing at once are no hurry
 	vainTime    = 10 * time.Millisecond
 	sendTries   = 4 // sends that fail in a row end the carrier
 )
@@ -176,7 +178,10 @@ func (k *carrier) watch(cancel context.CancelCauseFunc) *watch {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := &watch{wait: max(2*c.rtt, muteAtLeast)}
-	if c.rtt == 0 {
+	switch {
+	case !slices.Contains(c.o.Transports, Poll):
+		w.wait = muteAlone
+	case c.rtt == 0:
 		w.wait = time.Second
 	}
 	w.timer = time.AfterFunc(time.Hour, func() { cancel(errMute) })
