@@ -13,7 +13,7 @@ import (
 // A backend is a plain WebSocket server in the hands of a test.
 type backend struct {
 	*httptest.Server
-	t      *testing.T
+	t      testing.TB
 	asked  chan *http.Request
 	conns  chan *websocket.Conn
 	answer http.HandlerFunc // nil: 101
@@ -22,7 +22,7 @@ type backend struct {
 	hold   chan struct{} // handshakes wait until it is closed; nil: they do not
 }
 
-func newBackend(t *testing.T) *backend {
+func newBackend(t testing.TB) *backend {
 	b := &backend{t: t, asked: make(chan *http.Request, 100), conns: make(chan *websocket.Conn, 100)}
 	b.Server = httptest.NewServer(b)
 	t.Cleanup(b.Close)
@@ -77,7 +77,7 @@ func (b *backend) next() *peer {
 
 // A peer is one end of a WebSocket.
 type peer struct {
-	t *testing.T
+	t testing.TB
 	*websocket.Conn
 	patience time.Duration
 }

@@ -36,6 +36,7 @@ type client struct {
 	goaway   time.Time // when the server ends it (§9.1); zero: it does not
 	parted   bool      // it has begun to
 	final    bool      // an answer had the end with it
+	bye      time.Time // when a client that said that it leaves is not waited for any more (§8.4); zero: it did not
 
 	reader  *session.Reader
 	wanted  uint64 // counts the readers that were wanted, and got those there were

@@ -5,6 +5,7 @@ import (
 
 	"sidecar/heartbeat"
 	"sidecar/protocol/resume/wire"
+	"sidecar/session"
 )
 
 // secondLook is what a client that was found silent has: what it sent may wait to be
@@ -70,9 +71,29 @@ func (c *client) tick() {
 	}
 	a.reply = c.answerSends(now)
 	c.depart(now, &a)
+	c.miss(now, &a)
 	c.clock.soon(c, now)
 	c.mu.Unlock()
 	c.do(a)
+}
+
+// byeTime is what a client has, that said that it leaves, to come for the backend's last
+// words all the same.
+const byeTime = 5 * time.Second
+
+// miss ends the session of a client that said that it leaves, and did. The caller holds
+// mu.
+func (c *client) miss(now time.Time, a *aftermath) {
+	switch {
+	case c.bye.IsZero():
+	case now.Before(c.bye):
+		c.clock.by(c, c.bye, now)
+	case len(c.carriers) == 0:
+		a.why = session.Left
+	default:
+		c.bye = now.Add(byeTime)
+		c.clock.by(c, c.bye, now)
+	}
 }
 
 // due is when something is due on k; zero: never. The caller holds mu.

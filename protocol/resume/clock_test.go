@@ -192,3 +192,27 @@ func TestSendingKeepsTheSession(t *testing.T) {
 		}
 	})
 }
+
+// §8.4: a client that says that it leaves, and does, is not waited for.
+func TestClientLeaves(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		l := b.attach()
+		l.send(wire.Close{Number: 1, Code: 1001}.Append(nil))
+		b.at(7 * time.Second)
+		if why := b.c.session.Ended(); why != 0 {
+			t.Errorf("the session ended by %v while its client was there", why)
+		}
+		if got := b.back.closed; got == nil || got.Code != 1001 {
+			t.Errorf("the backend was told %v; want 1001", got)
+		}
+		l.ws.Close()
+		b.at(10*time.Second - time.Millisecond)
+		if why := b.c.session.Ended(); why != 0 {
+			t.Errorf("the session ended by %v at %v", why, b.age())
+		}
+		b.at(10 * time.Second)
+		if why := b.c.session.Ended(); why != session.Left {
+			t.Errorf("the session's end is %v; want left", why)
+		}
+	})
+}

@@ -17,7 +17,7 @@ import (
 
 // A raw is a client object in the hands of a test, as raw as it likes.
 type raw struct {
-	t       *testing.T
+	t       testing.TB
 	r       *rig
 	http    *http.Client
 	header  http.Header
@@ -119,7 +119,7 @@ func errText(err error) string {
 }
 
 // split has all frames of a body but PADs.
-func split(t *testing.T, b []byte) (all []wire.Frame) {
+func split(t testing.TB, b []byte) (all []wire.Frame) {
 	t.Helper()
 	for len(b) > 0 {
 		f, rest, err := wire.Split(b)
@@ -135,7 +135,7 @@ func split(t *testing.T, b []byte) (all []wire.Frame) {
 
 // A line is one WebSocket of a client's, or one stream.
 type line struct {
-	t          *testing.T
+	t          testing.TB
 	c          *raw
 	ws         *websocket.Conn
 	body       io.ReadCloser
@@ -319,7 +319,7 @@ func (c *raw) poll(changes ...func(*wire.Hello)) []wire.Frame {
 }
 
 // wantFrames compares an answer.
-func wantFrames(t *testing.T, got []wire.Frame, want ...string) {
+func wantFrames(t testing.TB, got []wire.Frame, want ...string) {
 	t.Helper()
 	var have []string
 	for _, f := range got {
@@ -330,7 +330,7 @@ func wantFrames(t *testing.T, got []wire.Frame, want ...string) {
 	}
 }
 
-func decode(t *testing.T, f wire.Frame) (m map[string]any) {
+func decode(t testing.TB, f wire.Frame) (m map[string]any) {
 	t.Helper()
 	if err := json.Unmarshal(f.Body, &m); err != nil {
 		t.Fatalf("%s: %v", show(f), err)

@@ -28,7 +28,7 @@ const patience = 20 * time.Second
 // A rig is a handler between clients and a backend, all over real sockets.
 type rig struct {
 	*httptest.Server
-	t       *testing.T
+	t       testing.TB
 	h       *Handler
 	parks   bool
 	all     session.Sessions
@@ -47,7 +47,7 @@ func inBothWays(t *testing.T, test func(t *testing.T, r *rig), changes ...func(*
 	})
 }
 
-func newRig(t *testing.T, changes ...func(*rig)) *rig {
+func newRig(t testing.TB, changes ...func(*rig)) *rig {
 	t.Helper()
 	r := &rig{t: t, back: newBackend(t), limiter: access.NewLimiter(access.Limits{}), log: &logBuffer{}}
 	b, err := proxy.NewBackend(proxy.Upstream{URL: "ws" + strings.TrimPrefix(r.back.URL, "http")}, "/")
@@ -140,7 +140,7 @@ func (r *rig) wantSessions(n int) {
 }
 
 // eventually waits for what has no signal of its own.
-func eventually[T comparable](t *testing.T, what string, want T, get func() T) {
+func eventually[T comparable](t testing.TB, what string, want T, get func() T) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

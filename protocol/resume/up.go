@@ -116,6 +116,10 @@ func (c *client) closes(f wire.Close, now time.Time) error {
 	}
 	u.parting = &parting{number: f.Number, close: said}
 	u.due = now // at once, as soon as it was handed on (§7.4)
+	if f.Code == codeGoingAway {
+		c.bye = now.Add(byeTime)
+		c.clock.by(c, c.bye, now)
+	}
 	return nil
 }
 
