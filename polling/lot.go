@@ -58,17 +58,17 @@ func (l *Lot) Len() int {
 // answer, or the rest of one; polls among them are gone. Whoever comes later is not
 // parked. It may be called again.
 func (l *Lot) Close(ctx context.Context) (cut int) {
-	empty := l.shut()
+	l.Shut()
 	l.each(func(s *seat) { s.retire() })
 	select {
-	case <-empty:
+	case <-l.empty:
 	case <-ctx.Done():
 		l.each(func(s *seat) {
 			if s.cut() {
 				cut++
 			}
 		})
-		<-empty
+		<-l.empty
 	}
 	l.calls.Wait()
 	return cut
@@ -84,8 +84,11 @@ func (l *Lot) each(f func(*seat)) {
 	}
 }
 
-// shut lets nobody in any more.
-func (l *Lot) shut() (empty <-chan struct{}) {
+// Shut has all answers from now on close their connections, and lets nobody in any
+// more. Close does it too; whoever stops the server that takes back what GiveBack is
+// given calls it before, or a client that sent its next request ahead could be cut
+// off behind an answer that is still on its way. It may be called again.
+func (l *Lot) Shut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closing {
@@ -94,7 +97,6 @@ func (l *Lot) shut() (empty <-chan struct{}) {
 			close(l.empty)
 		}
 	}
-	return l.empty
 }
 
 // isClosing reports whether answers are to close their connections.

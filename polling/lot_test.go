@@ -123,6 +123,24 @@ func descriptors(t *testing.T) int {
 	return len(all)
 }
 
+func TestAShutLotAnswersOnce(t *testing.T) {
+	inEveryWay(t, parked, func(t *testing.T, r *rig) {
+		idler, p := r.parkedPoll()
+		p.Answer(text("x"), nil)
+		idler.answer()
+		r.settled(idle, 1)
+		waiter, p := r.parkedPoll()
+		r.desk.Lot.Shut()
+		p.Answer(text("bye"), nil)
+		if a := waiter.answer(); a.body != "bye" || !a.Close {
+			t.Errorf("got %q, close %v; want bye and the end", a.body, a.Close)
+		}
+		waiter.ended()
+		waiter.Close()
+		r.settled(idle, 1) // who idles is Close's
+	})
+}
+
 func TestClosingALot(t *testing.T) {
 	inEveryWay(t, parked, func(t *testing.T, r *rig) {
 		r.desk.WriteTimeout = patience

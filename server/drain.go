@@ -65,6 +65,7 @@ func (s *Server) empty(ctx context.Context, spread time.Duration) (connections, 
 	})
 	polls := 0
 	if s.lot != nil {
+		s.lot.Shut() // before Shutdown closes the way back from it
 		relayed.Go(func() { polls = s.lot.Close(ctx) })
 	}
 	// Shutdown closes the listeners, and connections that idle or that sent no
