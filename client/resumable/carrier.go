@@ -202,6 +202,7 @@ func (c *Conn) closeLocked(body []byte) error {
 	if err := c.in.close(cl); err != nil {
 		return err
 	}
+	c.ackDue = true
 	c.endLocked(&CloseError{cl.Code, cl.Reason}, 0)
 	return nil
 }

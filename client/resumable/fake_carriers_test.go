@@ -154,7 +154,7 @@ func (f *fake) find(c wire.Continue) *talk {
 	defer f.mu.Unlock()
 	for _, s := range f.talks {
 		s.mu.Lock()
-		ok := s.id == c.Session && s.tokens.Use(c.Token)
+		ok := c.Session == f.rename || s.id == c.Session && s.tokens.Use(c.Token)
 		s.mu.Unlock()
 		if ok {
 			return s

@@ -284,7 +284,13 @@ func (k *carrier) poll() error {
 		default:
 			failed++
 		}
-		x = c.pollNext(k)
+		select {
+		case <-c.ended: // the last words go by a send
+			<-k.ctx.Done()
+			return context.Cause(k.ctx)
+		default:
+			x = c.pollNext(k)
+		}
 	}
 	return err
 }
