@@ -168,6 +168,7 @@ func TestGoaway(t *testing.T) {
 		s.do(func() { s.goaway = 8_000 })
 		synctest.Wait()
 		r.echo(c, "it goes on")
+		synctest.Wait()
 		s.mu.Lock()
 		if got := s.out.first; got < 2 {
 			t.Errorf("what came was not acknowledged at once: all from %d on is kept", got)
