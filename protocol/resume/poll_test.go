@@ -24,14 +24,14 @@ func TestPollOpens(t *testing.T) {
 		b.want("hello")
 		b.say("hello to you")
 		all := <-answers
-		if got := show(all[0]); got != "ACK 1 0 0" && got != "ACK 0 1 0" { // the reply may overtake the word that the socket took it
-			t.Errorf("the answer begins with %s", got)
-		}
+		wantTaken(t, all[0], 1)
 		wantFrames(t, all[1:], `DATA 1+0 more=false "hello to you" `)
 		c.got.Received = 1
 		go func() { answers <- c.ask(wire.Poll, c.next(1)) }()
 		b.say("and more")
-		wantFrames(t, <-answers, "ACK 1 0 0", `DATA 2+0 more=false "and more" `)
+		all = <-answers
+		wantTaken(t, all[0], 1)
+		wantFrames(t, all[1:], `DATA 2+0 more=false "and more" `)
 		c.got.Received = 2
 		wantFrames(t, c.ask(wire.Send, append(c.next(1), text(2, "by send")...)), "ACK 2 0 0")
 		b.want("by send")

@@ -330,6 +330,15 @@ func wantFrames(t testing.TB, got []wire.Frame, want ...string) {
 	}
 }
 
+// wantTaken wants an ACK of all messages up to a number, whether handed on or not: the
+// backend's reply may overtake the word that its socket took them.
+func wantTaken(t testing.TB, f wire.Frame, number uint64) {
+	t.Helper()
+	if a, err := wire.ParseAck(f.Body); f.Type != wire.TypeAck || err != nil || a.Next() != number+1 {
+		t.Errorf("got %s; want an ACK of %d", show(f), number)
+	}
+}
+
 func decode(t testing.TB, f wire.Frame) (m map[string]any) {
 	t.Helper()
 	if err := json.Unmarshal(f.Body, &m); err != nil {
