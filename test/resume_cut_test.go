@@ -14,44 +14,59 @@ import (
 // eager tries again soon, so that thousands of cuts take minutes and not hours.
 var eager = resumable.Options{MinBackoff: 10 * time.Millisecond}
 
-// strides are how many bytes lie between two cuts: each is cut at in a long run, and
-// in a normal one a few, which chance moves from run to run.
-func strides(t testing.TB, upto, few int) (cuts []int) {
+// A cut is where a connection ends, and how.
+type cut struct {
+	n   int
+	how faultlink.Ending
+}
+
+// cuts are all of so many bytes in a long run, and in a normal one a few, which chance
+// moves from run to run. Endings take turns.
+func cuts(t testing.TB, upto, few int) (cuts []cut) {
 	t.Helper()
 	_, rng := random(t)
-	stride := 1
+	stride, how := 1, rng.IntN(2)
 	if !isLong() && upto > few {
 		stride = upto / few
 	}
 	for n := rng.IntN(stride); n < upto; n += stride {
-		cuts = append(cuts, n)
+		cuts = append(cuts, cut{n, faultlink.Ending(1 + how)})
+		how = 1 - how
 	}
 	return cuts
 }
 
-// abreast calls do for each of ns, several at once.
-func abreast(ns []int, atOnce int, do func(n int)) {
-	places := make(chan struct{}, atOnce)
+// abreast calls do for each of them, several at once.
+func abreast(all []cut, do func(c cut)) {
+	places := make(chan struct{}, 4)
 	var wg sync.WaitGroup
-	for _, n := range ns {
+	for _, c := range all {
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()
-			do(n)
+			do(c)
 		})
 	}
 	wg.Wait()
 }
 
-// everyCut runs a test for each kind, direction and way to end a connection.
-func everyCut(t *testing.T, test func(t *testing.T, k kind, d faultlink.Dir, how faultlink.Ending)) {
+// bothWays runs a test for each kind and direction.
+func bothWays(t *testing.T, test func(t *testing.T, k kind, d faultlink.Dir)) {
 	everyKind(t, func(t *testing.T, k kind) {
 		for d, name := range map[faultlink.Dir]string{faultlink.Up: "up", faultlink.Down: "down"} {
-			for how, end := range map[faultlink.Ending]string{faultlink.Reset: "RST", faultlink.FIN: "FIN"} {
-				t.Run(name+" "+end, func(t *testing.T) { test(t, k, d, how) })
-			}
+			t.Run(name, func(t *testing.T) { test(t, k, d) })
 		}
 	})
+}
+
+// takes fails where the longest took longer than that.
+func (w *worst) takes(t testing.TB, what string, atMost time.Duration) {
+	t.Helper()
+	if got := time.Duration(w.Load()); got > atMost {
+		t.Errorf("%s: the longest took %v; want at most %v", what, got, atMost)
+	} else {
+		t.Logf("%s: the longest took %v", what, got)
+	}
 }
 
 // worst keeps the longest of many.
@@ -69,19 +84,19 @@ func (w *worst) add(d time.Duration) {
 // A session's connections are cut after every number of bytes of an exchange: one
 // message each way with all that goes around it.
 func TestResumeCutAfterEveryByte(t *testing.T) {
-	everyCut(t, func(t *testing.T, k kind, d faultlink.Dir, how faultlink.Ending) {
+	bothWays(t, func(t *testing.T, k kind, d faultlink.Dir) {
 		r := newRig(t, "")
 		upto := 120 // frames alone
 		if k.may != nil && k.may[0] != resumable.WebSocket {
 			upto = 700 // and the heads of requests and answers
 		}
 		var longest worst
-		abreast(strides(t, upto, 20), 4, func(n int) {
+		abreast(cuts(t, upto, 24), func(c cut) {
 			l := r.aside(t)
 			defer l.Close()
-			j, err := r.embark(fmt.Sprint("n", n), l.Addr(), k, eager)
+			j, err := r.embark(fmt.Sprint("n", c.n), l.Addr(), k, eager)
 			if err != nil {
-				t.Errorf("N = %d: opening: %v", n, err)
+				t.Errorf("N = %d: opening: %v", c.n, err)
 				return
 			}
 			defer j.close()
@@ -89,7 +104,7 @@ func TestResumeCutAfterEveryByte(t *testing.T) {
 				return
 			}
 			j.road.lead(r.addr)
-			l.Set(d, faultlink.Fault{Cut: how, After: int64(n)})
+			l.Set(d, faultlink.Fault{Cut: c.how, After: int64(c.n)})
 			start := time.Now()
 			if j.settle(t, 1) {
 				longest.add(time.Since(start))
@@ -97,28 +112,24 @@ func TestResumeCutAfterEveryByte(t *testing.T) {
 			}
 		})
 		r.wantClean(t)
-		if got := time.Duration(longest.Load()); got > 500*time.Millisecond+2*slack {
-			t.Errorf("the longest took %v", got)
-		} else {
-			t.Logf("the longest took %v", got)
-		}
+		longest.takes(t, k.name, 500*time.Millisecond+2*slack)
 	})
 }
 
 // The connection that is to resume a session is cut itself, after every number of
 // bytes of handshake, HELLO and WELCOME: so each WELCOME is lost, whole and in part.
 func TestResumeCutWhileResuming(t *testing.T) {
-	everyCut(t, func(t *testing.T, k kind, d faultlink.Dir, how faultlink.Ending) {
+	bothWays(t, func(t *testing.T, k kind, d faultlink.Dir) {
 		r := newRig(t, "")
 		upto := 900
 		var longest worst
-		abreast(strides(t, upto, 20), 4, func(n int) {
+		abreast(cuts(t, upto, 24), func(c cut) {
 			first, second := r.aside(t), r.aside(t)
 			defer first.Close()
 			defer second.Close()
-			j, err := r.embark(fmt.Sprint("n", n), first.Addr(), k, eager)
+			j, err := r.embark(fmt.Sprint("n", c.n), first.Addr(), k, eager)
 			if err != nil {
-				t.Errorf("N = %d: opening: %v", n, err)
+				t.Errorf("N = %d: opening: %v", c.n, err)
 				return
 			}
 			defer j.close()
@@ -126,7 +137,7 @@ func TestResumeCutWhileResuming(t *testing.T) {
 				return
 			}
 			j.road.lead(r.addr, second.Addr())
-			second.Set(d, faultlink.Fault{Cut: how, After: int64(n)})
+			second.Set(d, faultlink.Fault{Cut: c.how, After: int64(c.n)})
 			start := time.Now()
 			first.End(faultlink.Both, faultlink.Reset)
 			if j.settle(t, 3) {
@@ -135,11 +146,7 @@ func TestResumeCutWhileResuming(t *testing.T) {
 			}
 		})
 		r.wantClean(t)
-		if got := time.Duration(longest.Load()); got > 500*time.Millisecond+2*slack {
-			t.Errorf("the longest took %v", got)
-		} else {
-			t.Logf("the longest took %v", got)
-		}
+		longest.takes(t, k.name, 500*time.Millisecond+2*slack)
 	})
 }
 
@@ -152,21 +159,21 @@ func TestResumeCutWhileOpening(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, "")
 			var longest worst
-			abreast(strides(t, 900, 40), 4, func(n int) {
+			abreast(cuts(t, 900, 30), func(c cut) {
 				bad := r.aside(t)
 				defer bad.Close()
-				bad.Set(d, faultlink.Fault{Cut: faultlink.Ending(1 + n%2), After: int64(n)})
-				id := fmt.Sprint("n", n)
+				bad.Set(d, faultlink.Fault{Cut: c.how, After: int64(c.n)})
+				id := fmt.Sprint("n", c.n)
 				start := time.Now()
 				j, err := r.embarkBy(&road{addr: r.addr, detour: []string{bad.Addr()}}, id, kinds[3], eager)
 				if err != nil {
-					t.Errorf("N = %d: opening: %v", n, err)
+					t.Errorf("N = %d: opening: %v", c.n, err)
 					return
 				}
 				defer j.close()
 				longest.add(time.Since(start))
 				if j.client.Transport() == resumable.Plain {
-					t.Errorf("N = %d: became a plain WebSocket", n)
+					t.Errorf("N = %d: became a plain WebSocket", c.n)
 					return
 				}
 				if j.settle(t, 2) {
@@ -174,16 +181,12 @@ func TestResumeCutWhileOpening(t *testing.T) {
 				}
 				select {
 				case <-r.arrivals.of(id):
-					t.Errorf("N = %d: the backend has two connections", n)
+					t.Errorf("N = %d: the backend has two connections", c.n)
 				default:
 				}
 			})
 			r.wantClean(t)
-			if got := time.Duration(longest.Load()); got > 2*slack {
-				t.Errorf("the longest opening took %v", got)
-			} else {
-				t.Logf("the longest opening took %v", got)
-			}
+			longest.takes(t, "opening", 2*slack)
 		})
 	}
 }
