@@ -30,7 +30,9 @@ func TestResumeRandomSchedulesForTenMinutes(t *testing.T) {
 
 func sufferAll(t *testing.T, d time.Duration) {
 	seed, _ := random(t)
-	r := newRig(t, quick+"log: {level: warn, format: json}\n")
+	// Backends are judged by the same heartbeat, and are not to be found silent where
+	// the machine is busy.
+	r := newRig(t, "heartbeat: {interval: 400ms, timeout: 1200ms}\nresume: {poll: 1s}\nlog: {level: info, format: json}\n")
 	end := time.Now().Add(d)
 	var schedules, faults, told atomic.Int64
 	var wg sync.WaitGroup
