@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// maxOpenings bounds the openings that are under way or remembered.
+	// maxOpenings bounds the openings that are under way or remembered. At the bound
+	// those that were answered are forgotten early.
 	maxOpenings = 64 << 10
 	// maxWaiting is how many carriers may wait for one (§5.3).
 	maxWaiting = 8
@@ -77,7 +78,7 @@ func (l *Lobby) enter(key wire.Key, open opener) (*opening, error) {
 	defer l.mu.Unlock()
 	o := l.all[key]
 	switch {
-	case o == nil && (len(l.all) >= maxOpenings || l.closed):
+	case o == nil && (l.closed || len(l.all) >= maxOpenings && !l.makeRoom()):
 		return nil, nil
 	case o == nil:
 		o = &opening{done: make(chan struct{})}
@@ -98,6 +99,25 @@ func (l *Lobby) enter(key wire.Key, open opener) (*opening, error) {
 	return o, nil
 }
 
+// makeRoom forgets an opening that was answered, or one address could keep everybody
+// from opening for a minute by sessions that it ends at once. It looks at some only:
+// where these are all under way, most are. The caller holds mu.
+func (l *Lobby) makeRoom() bool {
+	looks := 64
+	for key, o := range l.all {
+		select {
+		case <-o.done:
+			delete(l.all, key)
+			return true
+		default:
+		}
+		if looks--; looks == 0 {
+			break
+		}
+	}
+	return false
+}
+
 func (l *Lobby) leave(o *opening) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,17 +133,21 @@ func (l *Lobby) run(key wire.Key, o *opening, open opener) {
 	close(o.done)
 	switch {
 	case brief:
-		l.forget(key)
+		l.forget(key, o)
 	case o.refused != nil:
-		time.AfterFunc(refusedTime, func() { l.forget(key) })
+		time.AfterFunc(refusedTime, func() { l.forget(key, o) })
 	default:
-		time.AfterFunc(joinTime, func() { l.forget(key) })
+		time.AfterFunc(joinTime, func() { l.forget(key, o) })
 	}
 }
 
-func (l *Lobby) forget(key wire.Key) {
+// forget forgets an opening, unless it was already and another has its place.
+func (l *Lobby) forget(key wire.Key, o *opening) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.all[key] != o {
+		return
+	}
 	delete(l.all, key)
 	if len(l.all) == 0 && l.crowd > burst {
 		l.all, l.crowd = nil, 0 // a map does not shrink
