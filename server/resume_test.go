@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"sidecar/protocol/resume/wire"
+	"sidecar/proxy"
 )
 
 func resumeHello(t *testing.T) []byte {
@@ -94,6 +95,24 @@ func TestResumeIsServedByDefault(t *testing.T) {
 	}
 	if _, b := s.resumePost(t, "/raw/page?sidecar=poll", resumeHello(t)); !strings.Contains(string(b), "sidecar=poll") {
 		t.Errorf("a POST on a route without it got %q; want the backend's answer to it", b)
+	}
+}
+
+// limits.message 0 is the default, as for WebSockets that are passed through, and not
+// no bound: messages in pieces are held until they are whole.
+func TestResumeBoundsMessages(t *testing.T) {
+	s := start(t, Environment{}, parse(t, "upstream: %s\nlimits: {message: 0}\n", newApp(t).ws()))
+	_, b := s.resumePost(t, "/ws?sidecar=poll", resumeHello(t))
+	f, _, err := wire.Split(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := wire.ParseWelcome(f.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := uint64(proxy.DefaultLimits().Message); w.Message != want {
+		t.Errorf("a message may have %d bytes; want %d", w.Message, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -73,7 +74,8 @@ func (s *Server) resume(r config.Route, guard access.Guard, dial *proxy.Dialer) 
 	carried := r.Limits.Proxy
 	carried.Message = resume.MaxCarried
 	return &resume.Handler{
-		Route: r.Name(), Settings: r.Resume, Heartbeat: r.Heartbeat, Message: r.Limits.Proxy.Message,
+		Route: r.Name(), Settings: r.Resume, Heartbeat: r.Heartbeat,
+		Message:  cmp.Or(r.Limits.Proxy.Message, proxy.DefaultLimits().Message), // as the proxy understands 0
 		Sessions: &s.sessions, Session: &r.Session,
 		Desk:     &polling.Desk{Guard: &guard, Lot: s.lot, WriteTimeout: r.Limits.Proxy.WriteTimeout},
 		Dialer:   dial,
