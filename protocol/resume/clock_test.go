@@ -2,6 +2,7 @@ package resume
 
 import (
 	"io"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,5 +215,24 @@ func TestClientLeaves(t *testing.T) {
 		if why := b.c.session.Ended(); why != session.Left {
 			t.Errorf("the session's end is %v; want left", why)
 		}
+	})
+}
+
+// §7.5: what waits for the backend is kept as it came, while more is read.
+func TestWhatWaitsStaysAsItIs(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		l := b.attach()
+		b.back.block = make(chan struct{})
+		want := []string{"first", "other", "third"}
+		for n, s := range want {
+			l.send(text(uint64(n+1), s))
+		}
+		synctest.Wait()
+		close(b.back.block)
+		synctest.Wait()
+		if got := b.back.got; !slices.Equal(got, want) {
+			t.Errorf("the backend got %q; want %q", got, want)
+		}
+		l.ws.Close()
 	})
 }

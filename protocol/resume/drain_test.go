@@ -88,6 +88,10 @@ func TestDrainOfPolls(t *testing.T) {
 		all := <-answers
 		wantFrames(t, all[1:], `DATA 1+0 more=false "last words" `, `GONE "{\"reason\":\"drain\"}"`)
 		r.wantSessions(1)
+		start := time.Now()
 		<-r.drain(0, patience)
+		if took := time.Since(start); took > patience/4 {
+			t.Errorf("the drain waited %v for a client that is away", took)
+		}
 	})
 }

@@ -41,6 +41,23 @@ func TestRaceOpensOnce(t *testing.T) {
 	}
 }
 
+// §5.3: nobody joins an opening by its attempt who has not the opener's identity and
+// origin.
+func TestStrangersDoNotJoin(t *testing.T) {
+	r := newRig(t)
+	c := r.raw()
+	c.websocket()
+	for name, value := range map[string]string{"Authorization": "other", "Origin": r.URL} {
+		other := r.raw()
+		other.attempt = c.attempt
+		other.header.Set(name, value)
+		other.websocket()
+		if other.session == c.session {
+			t.Errorf("another %s joined the session", name)
+		}
+	}
+}
+
 func (r *rig) waiting() (n int) {
 	l := r.h.lobby()
 	l.mu.Lock()
