@@ -18,6 +18,7 @@ type carrier struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	wake   chan struct{}
+	chosen chan struct{} // told when it is put to use
 
 	over     bool
 	begun    time.Time

@@ -289,10 +289,31 @@ func (k *carrier) poll() error {
 			<-k.ctx.Done()
 			return context.Cause(k.ctx)
 		default:
-			x = c.pollNext(k)
 		}
+		if !k.waitForUse() {
+			return context.Cause(k.ctx)
+		}
+		x = c.pollNext(k)
 	}
 	return err
+}
+
+// waitForUse holds polls back that would be answered at once, since messages go by
+// another carrier (§3.4). It returns false when the carrier is over.
+func (k *carrier) waitForUse() bool {
+	for {
+		k.c.mu.Lock()
+		used := k.c.used == k
+		k.c.mu.Unlock()
+		if used {
+			return true
+		}
+		select {
+		case <-k.chosen:
+		case <-k.ctx.Done():
+			return false
+		}
+	}
 }
 
 // final says of an error that it is the server's word and not the network's.

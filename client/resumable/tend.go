@@ -86,7 +86,7 @@ func (c *Conn) beginLocked(kind wire.Kind, now time.Time) *carrier {
 		return nil
 	}
 	c.born++
-	k := &carrier{c: c, kind: kind, born: c.born, begun: now, heard: now, limit: now.Add(openLimit), wake: make(chan struct{}, 1)}
+	k := &carrier{c: c, kind: kind, born: c.born, begun: now, heard: now, limit: now.Add(openLimit), wake: make(chan struct{}, 1), chosen: make(chan struct{}, 1)}
 	k.ctx, k.cancel = context.WithCancelCause(c.ctx)
 	if c.used == nil && kind != kindPlain {
 		c.turn++

@@ -99,6 +99,7 @@ var rank = map[wire.Kind]int{wire.Poll: 1, wire.Stream: 2, wire.WebSocket: 3}
 // moveLocked puts a proven carrier to use (§6.3).
 func (c *Conn) moveLocked(k *carrier) {
 	c.used = k
+	signal(k.chosen)
 	if k.turn != c.turn || k.turn == 0 {
 		c.turn++
 		k.turn, k.use, k.answered = c.turn, true, false
