@@ -126,6 +126,10 @@ func TestResumeFiguresOfOpening(t *testing.T) {
 				}
 				all = append(all, time.Since(start))
 				j.exchange(t, 1, 100)
+				if known && i == 0 {
+					lives := time.NewTimer(6 * time.Second) // what hangs is given up after 5 s
+					<-lives.C
+				}
 				j.finish(t)
 			}
 			if known {

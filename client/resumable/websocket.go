@@ -56,6 +56,7 @@ func (c *Conn) dialNet(ctx context.Context, network, addr string) (net.Conn, err
 		c.mu.Lock()
 		c.rtt = time.Since(start)
 		c.mu.Unlock()
+		signal(c.kick) // who waits for so many of them
 		signal(c.kick) // a race may go on earlier
 	}
 	return conn, err
