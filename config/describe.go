@@ -38,7 +38,7 @@ var descriptions = map[string]string{
 	"session.identity": "Request headers, and cookie:NAME cookies, that must be the same in every request of a session; to another the session is unknown.",
 
 	"session_memory":       "What the sessions of all routes may hold together.",
-	"session_memory.limit": "The most bytes: 1 KiB for each session, and each message that waits for its client with 64 bytes beside its own. At the bound a new session is refused with 503, and the others are given one message at a time. Off: none.",
+	"session_memory.limit": "The most bytes: 1 KiB for each session, and each message that waits for its client, or by resume for the backend, with 64 bytes beside its own. At the bound a new session is refused with 503, and the others are given one message at a time. Off: none.",
 	"session_memory.evict": "Makes room at the bound by ending the sessions whose clients have been away for longest.",
 
 	"resume":        "Resumable WebSocket; docs/protocol.md tells more.",

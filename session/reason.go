@@ -10,7 +10,7 @@ const (
 	Closed            // the client has the backend's close
 	Expired           // the client was not heard of for TTL, while away or with a close to acknowledge
 	Overflowed        // a message found the window full, and Settings.Overflow is "close"
-	Evicted           // the memory of all sessions was full, and the client had been away for longest
+	Evicted           // the memory of all sessions was full, and the client had been away for longest or waited for room too long
 	Left              // the client will not come back: it said so, or its protocol has no way
 	Drained           // the program is stopping
 	Broken            // the client broke its protocol

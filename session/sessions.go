@@ -139,9 +139,17 @@ func (t *Sessions) Len() int {
 // perSession is what a session counts for beside its messages.
 const perSession = 1 << 10
 
-// Held is how many bytes all sessions take: 1 KiB each, and for each message 64
-// beside its own.
+// Held is how many bytes all sessions take: 1 KiB each, for each message 64
+// beside its own, and what Hold was told.
 func (t *Sessions) Held() int64 { return t.held.Load() }
+
+// Hold counts n bytes more, or less, that a protocol keeps for a session beside what is
+// counted here: what its client sent and the backend has not taken.
+func (t *Sessions) Hold(n int64) { t.held.Add(n) }
+
+// Short reports whether all sessions together hold as much as they may: a protocol
+// keeps as little as it can then.
+func (t *Sessions) Short() bool { return t.full() }
 
 // All are the sessions that live now, in no order: for a drain.
 func (t *Sessions) All() []*Session {

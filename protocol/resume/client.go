@@ -58,6 +58,7 @@ const (
 	codePolicy      = 1008
 	codeTooBig      = 1009
 	codeFailed      = 1011
+	codeTryAgain    = 1013
 	codeApps        = 3000
 	lastCode        = 4999
 )
@@ -172,6 +173,7 @@ func (c *client) ended(why session.Reason) {
 	c.mu.Lock()
 	c.over = why
 	c.reader, c.current = nil, nil
+	c.handler.Sessions.Hold(-c.up.counted)
 	c.down, c.up = down{}, up{}
 	c.clock.stop()
 	a := aftermath{stir: c.carriers}

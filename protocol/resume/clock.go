@@ -144,11 +144,14 @@ func (k *carrier) tick(now time.Time, a *aftermath) {
 	}
 }
 
-// expire ends what lasts until now: a stream, the time that a poll is held, or the
+// expire ends what lasts until now: a WebSocket of which something was put off for want
+// of memory, a stream, the time that a poll is held, or the
 // time that the next may take to come.
 func (k *carrier) expire(a *aftermath) {
 	k.until = time.Time{}
 	switch {
+	case k.kind == wire.WebSocket:
+		a.end = append(a.end, k.client.drop(k, codeTryAgain, "memory is short"))
 	case k.kind == wire.Stream:
 		k.aged = true
 		a.stir = append(a.stir, k)

@@ -177,7 +177,7 @@ func (k *carrier) heed(t taken) (a aftermath) {
 	if t.pinged {
 		k.ponged, k.marked = true, int8(copy(k.mark[:], t.mark))
 	}
-	if t.dropped {
+	if t.dropped && !t.short { // else it would come again at once
 		k.urgent = true
 	}
 	if c.current == k && c.down.ahead() {

@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -36,6 +37,9 @@ func (h *Handler) serveSend(w http.ResponseWriter, r *http.Request, a *ask, firs
 		s.pong = wire.AppendPong(nil, t.mark)
 	}
 	s.upto = c.up.assembly.Ack(0).Next() - 1
+	if t.short {
+		s.upto = math.MaxUint64 // or it would come again at once
+	}
 	c.mu.Unlock()
 	c.do(t.after)
 	c.mu.Lock()

@@ -101,13 +101,17 @@ func (k *carrier) receive(frames []byte) *session.Close {
 		k.ponged, k.marked = true, int8(copy(k.mark[:], t.mark))
 		t.after.stir = append(t.after.stir, k)
 	}
+	if t.short && k.until.IsZero() {
+		k.until = now.Add(ackTime) // or it would come again at once
+		c.clock.by(c, k.until, now)
+	}
 	bad := t.err
-	if bad == nil && t.dropped {
+	if bad == nil && t.dropped && k.until.IsZero() {
 		bad = wire.ErrGap // requests overtake each other, frames of a WebSocket do not
 	}
 	c.mu.Unlock()
 	c.do(t.after)
-	if bad != nil && !isBreach(bad) {
+	if bad != nil && t.after.why == 0 {
 		return fault(bad.Error()[:min(len(bad.Error()), wire.MaxReason)])
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 // A taken is what came of frames of the client's.
 type taken struct {
 	after   aftermath
+	short   bool   // some of that was for want of memory
 	dropped bool   // some DATA or CLOSE was, for what comes before it has not come
 	data    bool   // there was some
 	pinged  bool   // there was a PING
@@ -29,12 +30,19 @@ func (c *client) take(frames []byte, now time.Time) (t taken) {
 		if errors.Is(t.err, wire.ErrGap) {
 			t.dropped, t.err = true, nil
 		}
+		if errors.Is(t.err, errShort) {
+			t.short, t.dropped, t.err = true, true, nil
+		}
 	}
+	c.count()
 	if c.up.waits() {
 		t.after.hand = true
 	}
-	if isBreach(t.err) {
+	switch {
+	case isBreach(t.err):
 		t.after.why = session.Broken
+	case errors.Is(t.err, errStarved):
+		t.after.why = session.Evicted
 	}
 	return t
 }

@@ -26,6 +26,8 @@ type up struct {
 	told     wire.Ack          // the last that went to the client
 	since    int64             // what was handed on since then
 	due      time.Time         // when the next must go; zero: there is nothing to tell
+	counted  int64             // what of all this counts in Sessions.Held
+	short    time.Time         // since when what came was put off, for want of memory; zero: it was not
 	handing  bool              // a goroutine hands on
 	deaf     bool              // nothing more goes to the backend
 }
@@ -66,6 +68,9 @@ func (c *client) data(d wire.Data, now time.Time) error {
 	fresh := u.assembly.Held() == 0 && d.Number == u.assembly.Ack(0).Next()
 	if fresh && d.Offset == 0 && u.size >= c.handler.Session.Window {
 		return errFlood
+	}
+	if err := c.fits(d, now); err != nil {
+		return err
 	}
 	message, whole, err := u.assembly.Add(d)
 	switch {
@@ -222,6 +227,7 @@ func (c *client) handed(received uint64, size int64, err error) (a aftermath) {
 	if err != nil {
 		u.deaf, u.queue, u.parting, u.size = true, nil, nil, 0
 	}
+	c.count()
 	a.reply = c.answerSends(time.Now())
 	if !u.news() {
 		return a
