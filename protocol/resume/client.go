@@ -31,6 +31,7 @@ type client struct {
 	current  *carrier   // in use; nil: the client is away
 	using    uint64     // the generation in use (§6.3), attached or not
 	turn     uint64     // the highest so far
+	answers  int        // to polls, that are on their way
 	sends    []*held    // requests that wait until their DATA was handed on
 	clock    clock
 	goaway   time.Time // when the server ends it (§9.1); zero: it does not

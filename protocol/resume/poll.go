@@ -12,6 +12,11 @@ import (
 // maxAnswer is the most bytes of a poll's answer (§3.4).
 const maxAnswer = 256 << 10
 
+// maxAnswers is how many answers with messages may be on their way to one client at
+// once: it asks for one at a time, and for another where it takes one for lost. Whoever
+// asks and takes none could else have any number held for it.
+const maxAnswers = 4
+
 // A poll is the way of a long-poll's carrier, over its requests.
 type poll struct {
 	carrier *carrier
@@ -30,8 +35,28 @@ func (p *poll) wake() {
 	request, b := p.take(time.Now())
 	c.mu.Unlock()
 	if request != nil {
-		request.Answer(answer(b), nil)
-		c.settle()
+		c.send(request, b)
+	}
+}
+
+// send answers a poll with what take or reply returned.
+func (c *client) send(request *polling.Poll, b []byte) {
+	if !request.Answer(answer(b), func(bool) { c.arrived() }) {
+		c.arrived()
+	}
+	c.settle()
+}
+
+// arrived says that an answer is on its way no longer. It may be called in a loop's
+// callback, where no poll may be answered.
+func (c *client) arrived() {
+	c.mu.Lock()
+	c.answers--
+	k := c.current
+	waited := c.answers == maxAnswers-1 && k != nil
+	c.mu.Unlock()
+	if waited {
+		go k.way.wake()
 	}
 }
 
@@ -68,8 +93,8 @@ func (p *poll) end(int, string) {
 	sorry()
 }
 
-// reply is the answer to a poll, or nil while there is nothing to say (§3.4). The
-// caller holds the client's lock.
+// reply is the answer to a poll, or nil while there is nothing to say (§3.4); it counts
+// as on its way until arrived. The caller holds the client's lock.
 func (k *carrier) reply(now time.Time) []byte {
 	c := k.client
 	urgent := k.urgent || c.current != k
@@ -77,18 +102,23 @@ func (k *carrier) reply(now time.Time) []byte {
 		urgent = true
 	}
 	if c.over != 0 {
+		c.answers++
 		return c.epitaph(k.welcome)
 	}
 	var b []byte
 	if k.welcome == nil {
 		b = c.up.position().Append(nil)
 	}
-	head := len(b)
-	b, _, _ = k.say(b, maxAnswer)
+	head, most := len(b), maxAnswer
+	if c.answers >= maxAnswers {
+		most = 0 // no messages
+	}
+	b, _, _ = k.say(b, most)
 	if len(b) == head && !urgent && !k.over {
 		return nil
 	}
 	c.up.tell()
+	c.answers++
 	if c.leaving() { // nobody could come for more
 		c.final = true
 		return gone(b, session.Drained.String())
@@ -197,6 +227,7 @@ func (k *carrier) hold(w http.ResponseWriter, r *http.Request, brief bool) {
 	sorry()
 	if b != nil {
 		c.handler.Desk.Write(w, r, answer(b))
+		c.arrived()
 		c.settle()
 		return
 	}
@@ -216,8 +247,7 @@ func (k *carrier) hold(w http.ResponseWriter, r *http.Request, brief bool) {
 	c.mu.Unlock()
 	sorry()
 	if answered != nil {
-		answered.Answer(answer(b), nil)
-		c.settle()
+		c.send(answered, b)
 	}
 	request.Wait()
 }
