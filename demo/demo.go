@@ -4,7 +4,9 @@
 // Its backend stands for a program of somebody else's making, and its checks for
 // a client of somebody else's making. So both are written with a third party's
 // WebSocket library, and share not one line with the relay they are to test; in
-// the product itself only proxy names that library.
+// the product itself only proxy names that library. Only resumable sessions have no
+// client but our own: their checks drive client/resumable over a network that fails
+// on command.
 //
 // To add a transport, add a panel to page/panels.js and a check to checks in
 // once.go.

@@ -24,9 +24,9 @@ func sameOrigin(next http.Handler) http.Handler {
 	})
 }
 
-// failures reads the table and returns the names of the checks that failed. It
+// failures reads the table of checks and returns the names of those that failed. It
 // fails the test if the table is not as Once promises.
-func failures(t *testing.T, table string) []string {
+func failures(t *testing.T, checks []check, table string) []string {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(table, "\n"), "\n")
 	if got, want := len(lines), len(checks)+2; got != want {
@@ -64,7 +64,11 @@ func TestOnceAgainstBackendAlone(t *testing.T) {
 	if Once(t.Context(), &table, s.URL) {
 		t.Error("all passed without a sidecar")
 	}
-	got, want := failures(t, table.String()), []string{"Engine.IO by polling", "Engine.IO by WebSocket", "Engine.IO upgrade", "foreign Origin refused"}
+	got := failures(t, slices.Concat(checks, resumptions), table.String())
+	want := []string{"Engine.IO by polling", "Engine.IO by WebSocket", "Engine.IO upgrade", "foreign Origin refused"}
+	for _, c := range resumptions {
+		want = append(want, c.name)
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("failed: %q; want %q\n%s", got, want, table.String())
 	}
@@ -74,8 +78,8 @@ func TestOncePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table strings.Builder
 		b := newBackend(100)
-		ok := run(t.Context(), &table, testBase, serve(t, sameOrigin(withEngine(&fakeEngine{}, b.handler()))))
-		if failed := failures(t, table.String()); !ok || failed != nil {
+		ok := run(t.Context(), &table, testBase, serve(t, sameOrigin(withEngine(&fakeEngine{}, b.handler()))), checks, nil)
+		if failed := failures(t, checks, table.String()); !ok || failed != nil {
 			t.Errorf("passed: %v, failed: %q; want all passed\n%s", ok, failed, table.String())
 		}
 		synctest.Wait()
@@ -90,7 +94,7 @@ func TestOnceBesideOthersInTheChat(t *testing.T) {
 		dial := serve(t, sameOrigin(withEngine(&fakeEngine{}, Backend())))
 		done := make(chan bool)
 		for range 3 {
-			go func() { done <- run(t.Context(), new(strings.Builder), testBase, dial) }()
+			go func() { done <- run(t.Context(), new(strings.Builder), testBase, dial, checks, nil) }()
 		}
 		for range 3 {
 			if !<-done {
@@ -106,10 +110,10 @@ func TestOnceBoundsEveryCheck(t *testing.T) {
 		mute := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		var table strings.Builder
 		start := time.Now()
-		if run(t.Context(), &table, testBase, serve(t, mute)) {
+		if run(t.Context(), &table, testBase, serve(t, mute), checks, nil) {
 			t.Error("all passed against a mute backend")
 		}
-		if got := failures(t, table.String()); len(got) != len(checks) {
+		if got := failures(t, checks, table.String()); len(got) != len(checks) {
 			t.Errorf("failed: %q; want all", got)
 		}
 		if got, want := time.Since(start), time.Duration(len(checks))*checkIn; got != want {
@@ -124,10 +128,10 @@ func TestOnceStopsWithItsContext(t *testing.T) {
 		defer cancel()
 		var table strings.Builder
 		start := time.Now()
-		if run(ctx, &table, testBase, serve(t, sameOrigin(withEngine(&fakeEngine{}, Backend())))) {
+		if run(ctx, &table, testBase, serve(t, sameOrigin(withEngine(&fakeEngine{}, Backend()))), checks, nil) {
 			t.Error("all passed although there was no time")
 		}
-		got := failures(t, table.String())
+		got := failures(t, checks, table.String())
 		if want := []string{"ticker", "chat between two", "Engine.IO by polling", "Engine.IO by WebSocket", "Engine.IO upgrade", "HTTP pass-through", "HTTP streaming", "foreign Origin refused"}; !slices.Equal(got, want) {
 			t.Errorf("failed: %q; want %q", got, want)
 		}

@@ -136,8 +136,8 @@ func TestChecksNotice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var table strings.Builder
-				ok := run(t.Context(), &table, testBase, serve(t, sameOrigin(h())))
-				if got := failures(t, table.String()); ok || !slices.Equal(got, fails) {
+				ok := run(t.Context(), &table, testBase, serve(t, sameOrigin(h())), checks, nil)
+				if got := failures(t, checks, table.String()); ok || !slices.Equal(got, fails) {
 					t.Errorf("passed: %v, failed: %q; want %q\n%s", ok, got, fails, table.String())
 				}
 			})

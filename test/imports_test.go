@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"config": {"admin", "access", "certs", "heartbeat", "polling", "proxy", "session",
 		"protocol/engineio", "protocol/resume", "protocol/socketio", "protocol/sockjs"},
 	"admin":             {"session"},
-	"demo":              {}, // a backend that knows nothing of us
+	"demo":              {"client/resumable"}, // a backend that knows nothing of us, and clients
 	"protocol/engineio": {"access", "polling", "proxy", "session", "heartbeat"},
 	"protocol/sockjs":   {"access", "polling", "proxy", "session", "heartbeat"},
 	"protocol/resume":   {"protocol/resume/wire", "access", "polling", "proxy", "session", "heartbeat"},

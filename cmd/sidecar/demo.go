@@ -51,7 +51,7 @@ var engineIO = []string{"/echo", "/ticker", "/close", "/refuse"}
 
 // before is how the sidecar finds the backend.
 func before(upstream string) string {
-	text := "protocols: [websocket, engineio, http]\nupstream: " + upstream + "\nroutes:\n"
+	text := "protocols: [websocket, resume, engineio, http]\nupstream: " + upstream + "\nroutes:\n"
 	for _, path := range engineIO {
 		text += fmt.Sprintf("  - {path: %s, upstream: %q}\n", path, upstream)
 	}
