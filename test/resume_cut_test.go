@@ -91,7 +91,7 @@ func TestResumeCutAfterEveryByte(t *testing.T) {
 			upto = 700 // and the heads of requests and answers
 		}
 		var longest worst
-		abreast(cuts(t, upto, 24), func(c cut) {
+		abreast(cuts(t, upto, 12), func(c cut) {
 			l := r.aside(t)
 			defer l.Close()
 			j, err := r.embark(fmt.Sprint("n", c.n), l.Addr(), k, eager)
@@ -123,7 +123,7 @@ func TestResumeCutWhileResuming(t *testing.T) {
 		r := newRig(t, "")
 		upto := 900
 		var longest worst
-		abreast(cuts(t, upto, 24), func(c cut) {
+		abreast(cuts(t, upto, 12), func(c cut) {
 			first, second := r.aside(t), r.aside(t)
 			defer first.Close()
 			defer second.Close()
@@ -159,7 +159,7 @@ func TestResumeCutWhileOpening(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, "")
 			var longest worst
-			abreast(cuts(t, 900, 30), func(c cut) {
+			abreast(cuts(t, 900, 16), func(c cut) {
 				bad := r.aside(t)
 				defer bad.Close()
 				bad.Set(d, faultlink.Fault{Cut: c.how, After: int64(c.n)})

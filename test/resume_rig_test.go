@@ -35,6 +35,10 @@ type road struct {
 	detour []string // what the next connections go by first, one each
 }
 
+// nowhere is where a road leads that ends: connections are refused. A link that refuses
+// would give its port away meanwhile.
+const nowhere = "127.0.0.1:1"
+
 func (r *road) lead(addr string, detour ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -252,7 +256,7 @@ func goneReason(err error) string {
 	return ""
 }
 
-// aside is one more link to the sidecar, that ends with the journey or the test.
+// aside is one more link to the sidecar.
 func (r *rig) aside(t testing.TB) *faultlink.Link {
 	t.Helper()
 	return newLink(t, r.addr)
