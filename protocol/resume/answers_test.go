@@ -2,13 +2,49 @@ package resume
 
 import (
 	"bufio"
+	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"sidecar/protocol/resume/wire"
 	"sidecar/session"
 )
+
+// A HELLO by poll that has lost its place to another before it could be answered is
+// answered all the same, and not held for ever.
+func TestPollThatLostItsPlaceIsAnswered(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		hello := &wire.Hello{Version: 1, Attempt: b.attempt, Generation: 1, Use: 1, Session: b.session, Token: b.token, Position: wire.Position{Lowest: 1}, Window: 4096}
+		var first *carrier
+		for n := range 2 {
+			p := &poll{}
+			p.carrier = &carrier{kind: wire.Poll, way: p, generation: 1}
+			if reason := b.c.resume(p.carrier, hello); reason != "" {
+				t.Fatalf("HELLO %d got GONE %s", n+1, reason)
+			}
+			if n == 0 {
+				first = p.carrier
+			}
+		}
+		ctx, leave := context.WithTimeout(t.Context(), time.Hour)
+		defer leave()
+		w := httptest.NewRecorder()
+		func() {
+			defer func() { recover() }() // as net/http does for a client that has left
+			first.hold(w, b.request(wire.Poll, nil).WithContext(ctx), false)
+		}()
+		all := split(t, w.Body.Bytes())
+		if len(all) != 1 || all[0].Type != wire.TypeWelcome {
+			t.Fatalf("it got %v; want its WELCOME", all)
+		}
+		if n := b.c.answers; n != 0 {
+			t.Errorf("%d answers count as on their way; want none", n)
+		}
+	})
+}
 
 // Whoever asks again and again and takes no answer does not have one held for each
 // time: a poll is some hundred bytes, and its answer may be 256 KiB. Once there is room

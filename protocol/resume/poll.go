@@ -106,8 +106,11 @@ func (k *carrier) reply(now time.Time) []byte {
 		return c.epitaph(k.welcome)
 	}
 	var b []byte
-	if k.welcome == nil {
+	switch {
+	case k.welcome == nil:
 		b = c.up.position().Append(nil)
+	case k.over: // another has its place already, and say says nothing
+		b = k.welcome
 	}
 	head, most := len(b), maxAnswer
 	if c.answers >= maxAnswers {
