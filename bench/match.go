@@ -26,7 +26,7 @@ type match struct {
 // row is w's, with nothing measured yet.
 func (w work) row() figure.Row {
 	return figure.Row{Name: w.title, Unit: w.unit, BesideUnit: w.beside, Goals: w.goals,
-		Values: map[string][]float64{}, Beside: map[string][]float64{}}
+		Values: map[string][]float64{}, Beside: map[string][]float64{}, Sent: map[string][]float64{}, Got: map[string][]float64{}}
 }
 
 // play plays all rounds. A peer that fails is left out from then on, and its
@@ -45,13 +45,15 @@ func (m *match) play(ctx context.Context) error {
 	for name := range m.out {
 		delete(m.row.Values, name)
 		delete(m.row.Beside, name)
+		delete(m.row.Sent, name)
+		delete(m.row.Got, name)
 	}
 	return errors.Join(faults...)
 }
 
 // in is the peers that take part.
 func (m *match) in() []peer {
-	return slices.DeleteFunc(slices.Clone(m.peers), func(a peer) bool {
+	return slices.DeleteFunc(slices.Concat(m.peers, m.carriers(m.speaks())), func(a peer) bool {
 		return m.out[a.name] || !a.in(m.speaks()) || a.config == nil && m.proxied
 	})
 }

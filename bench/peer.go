@@ -25,10 +25,12 @@ type peer struct {
 	config func(*ground, site) ([]string, error)
 	// extra peers take part only where they are asked for.
 	extra bool
-	// speaks is all that it speaks to clients; "" for both.
+	// speaks is all that it speaks to clients; "" for both of the first two.
 	speaks language
 	// ready reports what is missing besides program; nil for nothing.
 	ready func() error
+	// carrier is how its clients come; nil for as the work has it.
+	carrier *carrier
 }
 
 func (a peer) String() string { return a.name }
@@ -39,16 +41,18 @@ type language string
 const (
 	plain    language = "WebSocket"
 	engineIO language = "Engine.IO"
+	carried  language = "the carriers" // each peer's clients speak what its carrier is
 )
 
 // in reports whether a speaks l.
-func (a peer) in(l language) bool { return a.speaks == "" || a.speaks == l }
+func (a peer) in(l language) bool { return a.speaks == l || a.speaks == "" && l != carried }
 
 // A site is where a peer stands.
 type site struct {
 	Dir, Ground     string // its own directory, and that of the certificate
 	Listen, Backend string
 	TLS, Engine     bool
+	Carried         bool   // all that clients may speak, at once
 	Level           string // of ours' log
 	Connections     int
 }
@@ -141,6 +145,9 @@ const sidecarConf = `listen: "{{.Listen}}"
 upstream: ws://{{.Backend}}
 {{if .Engine}}protocols: [websocket, engineio]
 engineio: {ping_interval: 5m}
+{{end}}{{if .Carried}}protocols: [websocket, resume, engineio]
+engineio: {ping_interval: 5m}
+resume: {poll: 5m, rotate: 5m}
 {{end}}ops: {listen: off}
 log: {level: {{.Level}}}
 {{if .TLS}}tls: {mode: files, cert: {{.Ground}}/cert.pem, key: {{.Ground}}/key.pem, http: off}

@@ -160,6 +160,7 @@ func (p *plan) measure(ctx context.Context, out io.Writer) error {
 	for _, l := range []language{plain, engineIO} {
 		p.show(out, l, rows[l])
 	}
+	p.compare(out, rows[carried])
 	return errors.Join(faults...)
 }
 

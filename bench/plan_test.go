@@ -71,10 +71,15 @@ func TestPeersStart(t *testing.T) {
 		{name: "polling", conns: 3, open: polling, proxied: true, language: engineIO},
 		{name: "Engine.IO over WebSocket", conns: 3, open: engineEcho, proxied: true, language: engineIO},
 		{name: "parked", conns: 3, open: held(parked(true)), proxied: true, once: true, language: engineIO},
+		{name: "carriers", conns: 3, open: carriedEcho, proxied: true, language: carried},
+		{name: "idle carriers", conns: 3, open: held(carriedIdle), proxied: true, once: true, language: carried},
 	} {
 		m := &match{plan: p, work: w, row: w.row(), out: map[string]bool{}}
 		if err := m.play(t.Context()); err != nil {
 			t.Errorf("%s: %v", w.name, err)
+		}
+		if n := len(allCarriers()); w.language == carried && (len(m.row.Values) != n || !w.once && len(m.row.Sent) != n) {
+			t.Errorf("%s: figures of %d carriers and bytes of %d; want %d", w.name, len(m.row.Values), len(m.row.Sent), n)
 		}
 	}
 }

@@ -19,7 +19,8 @@ import (
 type run struct {
 	*plan
 	peer    string
-	name    string // of the work and the peer
+	carrier *carrier // the peer's; or nil
+	name    string   // of the work and the peer
 	conns   int
 	rig     *load.Rig
 	proxy   *proc.Process // nil: none stands between
@@ -32,7 +33,7 @@ type run struct {
 // start starts a backend, a in front of it, and the work. What was started then
 // needs end, even if it failed.
 func (r *run) start(ctx context.Context, w work, a peer) (err error) {
-	r.name = w.name + "-" + a.name
+	r.name, r.carrier = w.name+"-"+a.name, a.carrier
 	if r.rig, err = load.New(); err != nil {
 		return err
 	}
@@ -48,7 +49,7 @@ func (r *run) start(ctx context.Context, w work, a peer) (err error) {
 
 // launch starts a in a directory of its own.
 func (r *run) launch(ctx context.Context, w work, a peer) error {
-	s := site{Backend: r.rig.Backend(), TLS: w.tls, Engine: w.language == engineIO, Ground: r.ground.dir, Connections: max(r.idle, 2000) + 500}
+	s := site{Backend: r.rig.Backend(), TLS: w.tls, Engine: w.language == engineIO, Carried: w.language == carried, Ground: r.ground.dir, Connections: max(r.idle, 2000) + 500}
 	var err error
 	if s.Listen, err = freeAddr(); err != nil {
 		return err

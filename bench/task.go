@@ -19,6 +19,9 @@ type counted struct {
 	warm      bool
 	n         int
 	took, cpu time.Duration
+	// wire is how many bytes the clients sent and got so far; nil: not counted.
+	wire      func() (sent, got int)
+	sent, got int
 }
 
 func (c *counted) turn(d time.Duration) error {
@@ -26,6 +29,7 @@ func (c *counted) turn(d time.Duration) error {
 	if err != nil {
 		return err
 	}
+	sent, got := c.bytes()
 	n, took, err := c.do(d)
 	if err != nil {
 		return err
@@ -33,16 +37,25 @@ func (c *counted) turn(d time.Duration) error {
 	after, err := c.r.cpu()
 	if c.warm {
 		c.n, c.took, c.cpu = c.n+n, c.took+took, c.cpu+after-before
+		nowSent, nowGot := c.bytes()
+		c.sent, c.got = c.sent+nowSent-sent, c.got+nowGot-got
 	}
 	c.warm = true
 	return err
+}
+
+func (c *counted) bytes() (sent, got int) {
+	if c.wire == nil {
+		return 0, 0
+	}
+	return c.wire()
 }
 
 func (c *counted) sample() (sample, error) {
 	if c.n == 0 {
 		return sample{}, fmt.Errorf("nothing was done in %v", c.took)
 	}
-	s := sample{value: math.NaN(), beside: float64(c.n) / c.took.Seconds()}
+	s := sample{value: math.NaN(), beside: float64(c.n) / c.took.Seconds(), sent: float64(c.sent) / float64(c.n), got: float64(c.got) / float64(c.n)}
 	if c.r.proxy != nil {
 		s.value = float64(c.cpu.Nanoseconds()) / 1000 / float64(c.n)
 	}

@@ -45,6 +45,8 @@ func (w work) speaks() language { return cmp.Or(w.language, plain) }
 type sample struct {
 	value  float64 // judged; less is better. NaN: none
 	beside float64 // shown; 0: none
+	sent   float64 // bytes that the client sent and got for each; 0: not counted
+	got    float64
 }
 
 func (s sample) into(row figure.Row, peer string) {
@@ -53,6 +55,9 @@ func (s sample) into(row figure.Row, peer string) {
 	}
 	if s.beside != 0 {
 		row.Beside[peer] = append(row.Beside[peer], s.beside)
+	}
+	if s.sent != 0 {
+		row.Sent[peer], row.Got[peer] = append(row.Sent[peer], s.sent), append(row.Got[peer], s.got)
 	}
 }
 
@@ -63,6 +68,9 @@ func (s sample) in(w work) string {
 	}
 	if s.beside != 0 {
 		parts = append(parts, fmt.Sprintf("%v %s", figure.Of([]float64{s.beside}), w.beside))
+	}
+	if s.sent != 0 {
+		parts = append(parts, fmt.Sprintf("%.0f + %.0f bytes", s.sent, s.got))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -94,5 +102,7 @@ func works() []work {
 			goals: []figure.Goal{most("", 16)}, open: held(parked(true))},
 		{name: "engineidle", title: "memory per idle Engine.IO session on WebSocket", unit: "KiB", beside: "after 5 s", language: engineIO, steady: true, proxied: true, once: true,
 			goals: []figure.Goal{most("", 16)}, open: held(engineIdle)},
+		{name: "carriers", conns: 64, title: "CPU per 64 B echo", unit: "µs", beside: "/s", language: carried, proxied: true, warm: time.Second, open: carriedEcho},
+		{name: "carriersidle", title: "memory per idle session", unit: "KiB", beside: "after 5 s", language: carried, steady: true, proxied: true, once: true, open: held(carriedIdle)},
 	}
 }

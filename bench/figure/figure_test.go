@@ -65,3 +65,20 @@ func TestTableMarks(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}
 }
+
+func TestWriteAcross(t *testing.T) {
+	cpu := Row{Name: "CPU", Unit: "µs", BesideUnit: "/s",
+		Values: map[string][]float64{"plain": {2, 2}, "poll": {8, 4}}, Beside: map[string][]float64{"plain": {100, 100}},
+		Sent: map[string][]float64{"plain": {70, 70}}, Got: map[string][]float64{"plain": {66, 66}}}
+	mem := Row{Name: "memory", Unit: "KiB", BesideUnit: "after 5 s", Values: map[string][]float64{"poll": {12}}}
+	var b strings.Builder
+	WriteAcross(&b, "carrier", []Row{cpu, mem}, []string{"plain", "poll"})
+	want := `| carrier | CPU, µs | of plain | /s | bytes sent | bytes got | memory, KiB | of plain | after 5 s |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| plain | 2.00 | 1.00 | 100 | 70.0 | 66.0 | – | – | – |
+| poll | 6.00 (4.00..8.00) | 3.00 (2.00..4.00) | – | – | – | 12.0 | – | – |
+`
+	if got := b.String(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}

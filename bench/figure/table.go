@@ -26,6 +26,8 @@ type Row struct {
 	// Beside are figures that are shown but not judged, such as a rate.
 	Beside     map[string][]float64
 	BesideUnit string
+	// Sent and Got are the bytes that a client sent and got for each.
+	Sent, Got map[string][]float64
 }
 
 // Write prints rows as a table in Markdown, with a column for each of peers and

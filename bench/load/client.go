@@ -19,6 +19,7 @@ type voice struct {
 	frame []byte // masked, as it is sent
 	want  []byte // the payload of the last that was sent
 	text  bool   // want is an Engine.IO packet of text; see newText
+	talk  *talk  // not nil: the message goes by a resumable session
 	key   [4]byte
 	seq   uint64
 	hex   [16]byte // where seq is written in digits
@@ -94,24 +95,29 @@ func (c *client) start(addr netip.AddrPort, n int) error {
 	if c.voice.text {
 		path = engineSocket
 	}
-	head, accept := handshake(addr.String(), path)
+	head, accept := handshake(addr.String(), path, c.offer())
 	c.accept = accept
 	c.s.write(head)
 	return nil
 }
 
-// handshake is a client's for path at host, and the Sec-WebSocket-Accept it awaits.
-func handshake(host, path string) (head []byte, accept string) {
+// handshake is a client's for path at host, which offers subprotocols unless that is
+// "", and the Sec-WebSocket-Accept it awaits.
+func handshake(host, path, offer string) (head []byte, accept string) {
+	if offer != "" {
+		offer = "Sec-WebSocket-Protocol: " + offer + "\r\n"
+	}
 	var k [16]byte
 	binary.LittleEndian.PutUint64(k[:], rand.Uint64())
 	binary.LittleEndian.PutUint64(k[8:], rand.Uint64())
 	key := base64.StdEncoding.EncodeToString(k[:])
 	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: " + key + "\r\nSec-WebSocket-Version: 13\r\n\r\n"), acceptFor(key)
+		"Sec-WebSocket-Key: " + key + "\r\nSec-WebSocket-Version: 13\r\n" + offer + "\r\n"), acceptFor(key)
 }
 
-// welcome takes the answer to a handshake off b, once it is whole.
-func welcome(b []byte, accept string) (rest []byte, err error) {
+// welcome takes the answer to a handshake off b, once it is whole. It must have
+// chosen that subprotocol.
+func welcome(b []byte, accept, chosen string) (rest []byte, err error) {
 	head, rest, whole := bytes.Cut(b, []byte("\r\n\r\n"))
 	switch {
 	case !whole && len(b) > mostHead:
@@ -123,21 +129,23 @@ func welcome(b []byte, accept string) (rest []byte, err error) {
 	case field(head, "Sec-WebSocket-Accept") != accept:
 		return nil, fmt.Errorf("the handshake was answered with another's: %q; want %q", head, accept)
 	}
+	if p := field(head, "Sec-WebSocket-Protocol"); p != chosen {
+		return nil, fmt.Errorf("the subprotocol %q was chosen; want %q", p, chosen)
+	}
 	return rest, nil
 }
 
 func (c *client) take(b []byte) ([]byte, error) {
 	if c.accept != "" {
-		rest, err := welcome(b, c.accept)
+		rest, err := welcome(b, c.accept, c.chosen())
 		if errors.Is(err, errShort) {
 			return b, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if b, c.accept = rest, ""; !c.voice.text {
-			c.opened(c)
-		}
+		b, c.accept = rest, ""
+		c.begin()
 	}
 	for {
 		f, rest, err := cut(b, false)
@@ -158,6 +166,8 @@ func (c *client) act(f frame) error {
 	switch {
 	case f.op == opText && c.voice.text:
 		return c.packet(f.payload)
+	case f.op == opBinary && c.voice.talk != nil:
+		return c.parts(f.payload)
 	case f.op == opBinary && !c.voice.text:
 		return c.heard(c, f.payload)
 	}
@@ -187,7 +197,11 @@ func (c *client) gone(err error) {
 // say sends the next message.
 func (c *client) say() {
 	c.waiting = true
-	c.s.write(c.voice.next())
+	frame := c.voice.next()
+	if t := c.voice.talk; t != nil {
+		frame = appendFrame(nil, opBinary, t.say(t.ack(nil), c.voice.want), &c.voice.key)
+	}
+	c.s.write(frame)
 }
 
 // echo is what is to be heard when it is an echo.

@@ -23,7 +23,9 @@ func (w *Crowd) heard(c *client, got []byte) error {
 	w.done++
 	if w.again {
 		c.say()
+		return nil
 	}
+	c.rest()
 	return nil
 }
 

@@ -19,28 +19,50 @@ type line struct {
 	// then is given the answer's body, which is valid during the call only. Nil:
 	// none is awaited.
 	then func(body []byte) error
+	// connect connects; nil once it has. fail is told where it cannot.
+	connect func() error
+	fail    func(error)
+	asked   string // the latest target
 }
 
-// newLine connects to addr as the n-th client.
-func newLine(l *loop, addr netip.AddrPort, n int) (*line, error) {
-	fd, err := dial(addr, n)
-	if err != nil {
-		return nil, err
-	}
+// newLine is one to addr, of the n-th client. It connects when it is first used, as
+// clients do: a server gives the first request of a connection little time.
+func newLine(l *loop, addr netip.AddrPort, n int) *line {
 	h := &line{host: addr.String()}
-	h.s = &socket{fd: fd, take: h.take, gone: func(err error) {
+	h.s = &socket{fd: -1, take: h.take, gone: func(err error) {
 		if errors.Is(err, io.EOF) {
 			err = errors.New("the server closed a kept-alive connection")
 		}
-		l.fail(fmt.Errorf("polling: %w", err))
+		l.fail(fmt.Errorf("%s: %w", h.asked, err))
 	}}
-	return h, l.add(h.s)
+	h.connect = func() error {
+		fd, err := dial(addr, n)
+		if err != nil {
+			return err
+		}
+		h.s.fd = fd
+		return l.add(h.s)
+	}
+	h.fail = l.fail
+	return h
+}
+
+// write sends a request for target.
+func (h *line) write(target string, b []byte) {
+	if h.asked = target; h.connect != nil {
+		if err := h.connect(); err != nil {
+			h.fail(err)
+			return
+		}
+		h.connect = nil
+	}
+	h.s.write(b)
 }
 
 // get asks for target.
 func (h *line) get(target string, then func([]byte) error) {
 	h.then = then
-	h.s.write([]byte("GET " + target + " HTTP/1.1\r\nHost: " + h.host + "\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"))
+	h.write(target, []byte("GET "+target+" HTTP/1.1\r\nHost: "+h.host+"\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"))
 }
 
 // post sends body to target, as what browsers take for simple (no preflight).
@@ -50,7 +72,7 @@ func (h *line) post(target string, body []byte, then func([]byte) error) {
 	b = append(b, "POST "+target+" HTTP/1.1\r\nHost: "+h.host+"\r\nUser-Agent: bench\r\nAccept: */*\r\n"+
 		"Content-Type: text/plain;charset=UTF-8\r\nContent-Length: "...)
 	b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n\r\n"...)
-	h.s.write(append(b, body...))
+	h.write(target, append(b, body...))
 }
 
 func (h *line) take(b []byte) ([]byte, error) {

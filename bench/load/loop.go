@@ -33,6 +33,8 @@ type socket struct {
 	gone    func(error)
 	in, out []byte // begun and not used; not taken by the kernel
 	last    bool   // close once out is empty
+	sent    int    // bytes that were given to write, and that came, in all
+	got     int
 }
 
 func newLoop() (*loop, error) {
@@ -133,6 +135,7 @@ func (s *socket) read() {
 
 // pass gives b to take, after what was left before it.
 func (s *socket) pass(b []byte) {
+	s.got += len(b)
 	if len(s.in) > 0 {
 		s.in = append(s.in, b...)
 		b = s.in
@@ -148,6 +151,7 @@ func (s *socket) pass(b []byte) {
 
 // write sends b, now or as soon as the kernel takes it.
 func (s *socket) write(b []byte) {
+	s.sent += len(b)
 	if len(s.out) > 0 {
 		s.out = append(s.out, b...)
 		return

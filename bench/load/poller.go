@@ -22,17 +22,11 @@ type poller struct {
 
 // newPoller connects to addr as the n-th client, with two connections or one,
 // and opens a session; then opened is told.
-func newPoller(l *loop, addr netip.AddrPort, n, size, lines int, opened func(*poller) error) (*poller, error) {
+func newPoller(l *loop, addr netip.AddrPort, n, size, lines int, opened func(*poller) error) *poller {
 	p := &poller{l: l, voice: newText(size)}
-	var err error
-	if p.down, err = newLine(l, addr, n); err != nil {
-		return nil, err
-	}
-	p.up = p.down
-	if lines > 1 {
-		if p.up, err = newLine(l, addr, n); err != nil {
-			return nil, err
-		}
+	p.down = newLine(l, addr, n)
+	if p.up = p.down; lines > 1 {
+		p.up = newLine(l, addr, n)
 	}
 	p.down.get(enginePolling+"&t="+stamp(), func(body []byte) error {
 		sid, err := opening(body)
@@ -42,7 +36,7 @@ func newPoller(l *loop, addr netip.AddrPort, n, size, lines int, opened func(*po
 		}
 		return opened(p)
 	})
-	return p, nil
+	return p
 }
 
 // poll asks for what comes; then is given the packets.
@@ -120,12 +114,7 @@ func (r *Rig) polls(addr string, n, size, lines int, then func(*Polls, *poller) 
 	}
 	err = r.l.within(patience, fmt.Sprintf("opening %d clients", n), func() bool {
 		for len(w.clients) < n && len(w.clients)-w.opened < handshakes && r.l.err == nil {
-			p, err := newPoller(r.l, to, len(w.clients), size, lines, opened)
-			if err != nil {
-				r.l.fail(err)
-				break
-			}
-			w.clients = append(w.clients, p)
+			w.clients = append(w.clients, newPoller(r.l, to, len(w.clients), size, lines, opened))
 		}
 		return w.opened == n
 	})

@@ -65,6 +65,15 @@ func (r *Rig) OpenEngine(addr string, n, size int) (*Crowd, error) {
 	return r.open(addr, n, func() *voice { return newText(size) })
 }
 
+// OpenResume is Open for clients of resumable sessions over WebSocket.
+func (r *Rig) OpenResume(addr string, n, size int) (*Crowd, error) {
+	return r.open(addr, n, func() *voice {
+		v := newVoice(size)
+		v.talk = newTalk()
+		return v
+	})
+}
+
 func (r *Rig) open(addr string, n int, speak func() *voice) (*Crowd, error) {
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil {

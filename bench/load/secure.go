@@ -123,12 +123,12 @@ func lateBind(_, _ string, c syscall.RawConn) error {
 
 // begin shakes hands and has one message echoed.
 func (c *secure) begin(host string) error {
-	head, accept := handshake(host, "/bench")
+	head, accept := handshake(host, "/bench", "")
 	if _, err := c.conn.Write(head); err != nil {
 		return err
 	}
 	for {
-		rest, err := welcome(c.in, accept)
+		rest, err := welcome(c.in, accept, "")
 		if err == nil {
 			c.in = rest
 			break
