@@ -141,10 +141,11 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, d http.Han
 }
 
 // A gate bounds requests over HTTP/2 that take no descriptor, and so no token of the
-// slots: idle polls would leave none to anybody else. A session has a poll and a
-// POST under way at most, and there are fewer sessions than half of what the gate
-// lets in. So polls leave room for POSTs, and what fills the gate are requests that
-// are answered at once and whose clients do not take the answer.
+// slots: idle polls would leave none to anybody else. A client has two requests under
+// way, and there are fewer sessions than half of what the gate lets in. So polls leave
+// room for POSTs, and what fills the gate are clients that have more than they need: up
+// to eight carriers of a resumable session, and requests that are answered at once and
+// whose answers are not taken.
 type gate struct {
 	most   int64
 	inside atomic.Int64
