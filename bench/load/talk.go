@@ -154,14 +154,14 @@ func (t *talk) welcomed(body []byte) error {
 	return t.opened()
 }
 
-// acknowledged takes an ACK, which must tell no less than the one before, and no
-// more than was said.
+// acknowledged takes an ACK, which must tell no more than was said. One that tells
+// less than another came late: answers overtake each other (section 7.4).
 func (t *talk) acknowledged(body []byte) error {
 	n, ok := varints(body)
-	if !ok || n[2] != 0 || n[0] < t.handed || n[0]+n[1] > t.said {
-		return fmt.Errorf("%#x acknowledges messages when %d were sent and %d acknowledged", body, t.said, t.handed)
+	if !ok || n[2] != 0 || n[0]+n[1] > t.said {
+		return fmt.Errorf("%#x acknowledges messages when %d were sent", body, t.said)
 	}
-	t.handed, t.taken = n[0], n[0]+n[1]
+	t.handed, t.taken = max(t.handed, n[0]), max(t.taken, n[0]+n[1])
 	return nil
 }
 
