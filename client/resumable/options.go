@@ -28,7 +28,8 @@ const (
 	None      Transport = ""
 )
 
-// Options are what Dial may be told. Zero values, and a nil *Options, are defaults.
+// Options are what Dial may be told. Zero values, and a nil *Options, are defaults. Dial
+// copies what it is given, but for HTTPClient and Memory, which may be shared.
 type Options struct {
 	// Subprotocols are offered to the backend, the favourite first: at most 32.
 	// None may begin with "sidecar.".
@@ -95,6 +96,8 @@ func (o *Options) filled() (Options, error) {
 	if len(f.Transports) == 0 {
 		f.Transports = []Transport{WebSocket, Stream, Poll}
 	}
+	f.Header, f.TLS = f.Header.Clone(), f.TLS.Clone()
+	f.Subprotocols, f.Transports = slices.Clone(f.Subprotocols), slices.Clone(f.Transports)
 	return f, f.fault()
 }
 

@@ -2,6 +2,7 @@ package resumable
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ func (c *Conn) dialWebSocket(ctx context.Context, protocols []string) (*websocke
 			}
 			return conn, err
 		},
-		TLSClientConfig: c.o.TLS, Proxy: c.o.Proxy, Jar: c.client.Jar,
+		TLSClientConfig: oneProtocol(c.o.TLS), Proxy: c.o.Proxy, Jar: c.client.Jar,
 		Subprotocols: protocols, HandshakeTimeout: openLimit,
 		ReadBufferSize: bufferSize, WriteBufferSize: bufferSize, WriteBufferPool: &writeBuffers,
 	}
@@ -48,6 +49,17 @@ func (c *Conn) dialWebSocket(ctx context.Context, protocols []string) (*websocke
 	return w, nil
 }
 
+// oneProtocol is a copy of given for WebSockets, which go by HTTP/1.1 alone: net/http adds
+// HTTP/2 to the one it has.
+func oneProtocol(given *tls.Config) *tls.Config {
+	if given == nil {
+		return nil
+	}
+	own := given.Clone()
+	own.NextProtos = []string{"http/1.1"}
+	return own
+}
+
 // dialNet opens a network connection, and learns how far the server is.
 func (c *Conn) dialNet(ctx context.Context, network, addr string) (net.Conn, error) {
 	start := time.Now()
@@ -56,7 +68,6 @@ func (c *Conn) dialNet(ctx context.Context, network, addr string) (net.Conn, err
 		c.mu.Lock()
 		c.rtt = time.Since(start)
 		c.mu.Unlock()
-		signal(c.kick) // who waits for so many of them
 		signal(c.kick) // a race may go on earlier
 	}
 	return conn, err
