@@ -56,7 +56,9 @@ func (c *Conn) welcomeLocked(k *carrier, w *wire.Welcome) error {
 	first := c.welcome == nil
 	c.welcome, k.welcome, k.welcomed = w, w, time.Now()
 	c.out.window = w.Window
-	c.tokens.learn(w.Token)
+	if k.token == c.tokens.newest() { // else it came late, and brings no newer one (§5.4)
+		c.tokens.learn(w.Token)
+	}
 	if _, err := c.out.ack(w.Ack()); err != nil {
 		return err
 	}
