@@ -223,13 +223,21 @@ func (s *talk) poll(w http.ResponseWriter, r *http.Request, gen uint64, pong []b
 	t := time.NewTimer(hold)
 	defer t.Stop()
 	told := true
-	s.do(func() { // what this body does not acknowledge was lost
+	var mine int
+	s.do(func() { // what this body does not acknowledge was lost, and the poll before is over (§3.4)
+		s.polls++
+		mine = s.polls
 		if s.used == gen {
 			s.at = s.out.taken
 		}
 	})
 	for over := len(pong) > 0; ; {
 		s.mu.Lock()
+		if s.polls != mine {
+			w.Write(s.in.tell().Append(nil))
+			s.mu.Unlock()
+			return
+		}
 		told = s.goaway == 0 || s.used != gen || s.warned
 		s.warned = s.warned || !told
 		change, down := s.change, s.down(gen, &told, 100<<10)

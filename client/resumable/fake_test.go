@@ -51,6 +51,7 @@ type talk struct {
 	inject  []byte // goes down as it is, once
 	warned  bool   // by an answer to a poll
 	got     int    // messages that came up
+	polls   int    // the newest is the one that is held
 	pongs   int
 	change  chan struct{}
 	violent error
