@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"sidecar/client/resumable"
 	"sidecar/test/faultlink"
 	"sidecar/test/history"
@@ -159,12 +161,22 @@ func (r *rig) embarkBy(way *road, id string, k kind, o resumable.Options) (*jour
 	defer late.Stop()
 	select {
 	case b := <-r.arrivals.of(id):
+		b.SetPingHandler(patiently(b))
 		p := newPeer(r.h, b, id, history.Down, history.Up, -1)
 		go p.read()
 		return &journey{id, c, p, way}, nil
 	case <-late.C:
 		c.CloseNow()
 		return nil, errors.New("the client is connected, but the backend is not")
+	}
+}
+
+// patiently answers pings however long that takes. What gorilla does by itself gives up
+// after a second, and the connection with it, where the sidecar holds the backend back.
+func patiently(b *websocket.Conn) func(string) error {
+	return func(mark string) error {
+		go b.WriteControl(websocket.PongMessage, []byte(mark), time.Now().Add(2*patience))
+		return nil
 	}
 }
 
