@@ -100,7 +100,7 @@ func (c *Conn) wait() {
 		c.plain.closeNow()
 		return
 	}
-	c.wg.Wait()
+	<-c.over
 }
 
 // endLocked ends the conversation, the first time. With a code, the server is told.

@@ -33,14 +33,16 @@ type Conn struct {
 
 	ctx    context.Context // of the carriers
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	opened chan struct{} // closed when the first WELCOME came
-	ended  chan struct{} // closed when err is there
-	reads  chan struct{} // held by who reads
-	writes chan struct{} // and by who writes
-	came   chan struct{} // something for who reads
-	room   chan struct{} // and for who writes
-	kick   chan struct{} // something for the keeper
+	idle   func()         // closes idle connections
+	wg     sync.WaitGroup // of the carriers
+	over   chan struct{}  // closed when all goroutines have ended
+	opened chan struct{}  // closed when the first WELCOME came
+	ended  chan struct{}  // closed when err is there
+	reads  chan struct{}  // held by who reads
+	writes chan struct{}  // and by who writes
+	came   chan struct{}  // something for who reads
+	room   chan struct{}  // and for who writes
+	kick   chan struct{}  // something for the keeper
 
 	mu       sync.Mutex
 	err      error // that ended it; guarded, and fixed once ended is closed
@@ -216,6 +218,9 @@ func (c *Conn) queue(t Type, p []byte) (done bool, err error) {
 func (c *Conn) CheckNetwork() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.err != nil {
+		return // no carrier is begun behind the end
+	}
 	c.checkLocked(time.Now())
 	signal(c.kick)
 }

@@ -21,18 +21,17 @@ func Dial(ctx context.Context, rawURL string, o *Options) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dialing: %w", err)
 	}
-	c.wg.Go(c.run)
+	go c.live()
 	select {
 	case <-c.opened:
 		return c, nil
 	case <-c.ended:
-		c.wg.Wait()
 	case <-ctx.Done():
 		c.mu.Lock()
-		c.endLocked(context.Cause(ctx), 0)
+		c.endLocked(context.Cause(ctx), 1001) // a WELCOME may have come just now
 		c.mu.Unlock()
-		c.wg.Wait()
 	}
+	<-c.over
 	if c.plain != nil {
 		if c.o.OnTransport != nil {
 			c.o.OnTransport(Plain, nil)
@@ -40,6 +39,14 @@ func Dial(ctx context.Context, rawURL string, o *Options) (*Conn, error) {
 		return c, nil
 	}
 	return nil, fmt.Errorf("dialing: %w", c.err)
+}
+
+// live is all of a Conn's life. Connections become idle when the last request has ended.
+func (c *Conn) live() {
+	defer close(c.over)
+	c.run()
+	c.wg.Wait()
+	c.idle()
 }
 
 func newConn(rawURL string, o *Options) (*Conn, error) {
@@ -53,7 +60,7 @@ func newConn(rawURL string, o *Options) (*Conn, error) {
 	}
 	c := &Conn{
 		o: filled, ws: ws, post: post, attempt: wire.NewAttempt(),
-		opened: make(chan struct{}), ended: make(chan struct{}),
+		opened: make(chan struct{}), ended: make(chan struct{}), over: make(chan struct{}),
 		reads: make(chan struct{}, 1), writes: make(chan struct{}, 1),
 		came: make(chan struct{}, 1), room: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		out: newOutbox(), in: newInbox(uint64(filled.Window), uint64(filled.MaxMessage)),
@@ -61,24 +68,21 @@ func newConn(rawURL string, o *Options) (*Conn, error) {
 	c.ackTimer = time.AfterFunc(time.Hour, c.ackNow)
 	c.ackTimer.Stop()
 	ctx, cancel := context.WithCancel(context.Background())
-	c.ctx = ctx
-	c.client, c.cancel = c.requests(cancel)
+	c.ctx, c.cancel = ctx, cancel
+	c.client, c.idle = c.requests()
 	return c, nil
 }
 
-// requests is the client of streams and polls. The function it returns ends all.
-func (c *Conn) requests(cancel context.CancelFunc) (*http.Client, context.CancelFunc) {
+// requests is the client of streams and polls, and what closes its idle connections.
+func (c *Conn) requests() (*http.Client, func()) {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if given := c.o.HTTPClient; given != nil {
-		return &http.Client{Transport: given.Transport, Jar: given.Jar, CheckRedirect: stay}, cancel
+		return &http.Client{Transport: given.Transport, Jar: given.Jar, CheckRedirect: stay}, func() {}
 	}
 	t := &http.Transport{
 		DialContext: c.dialNet, TLSClientConfig: c.o.TLS, Proxy: c.o.Proxy,
 		ForceAttemptHTTP2: true, DisableCompression: true,
 		IdleConnTimeout: time.Minute, TLSHandshakeTimeout: openLimit,
 	}
-	return &http.Client{Transport: t, CheckRedirect: stay}, func() {
-		cancel()
-		t.CloseIdleConnections()
-	}
+	return &http.Client{Transport: t, CheckRedirect: stay}, t.CloseIdleConnections
 }

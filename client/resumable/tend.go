@@ -178,6 +178,8 @@ func (c *Conn) checkLocked(now time.Time) {
 		}
 	case k.kind == wire.WebSocket && k.judging != nil:
 		k.askLocked(now, askedTwice)
+	case slices.ContainsFunc(c.carriers, func(o *carrier) bool { return o.check && !o.proven() }):
+		// it is being asked
 	default:
 		if s := c.beginLocked(k.kind, now); s != nil {
 			s.next, s.check, s.limit = true, true, now.Add(askedTwice)
