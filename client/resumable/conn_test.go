@@ -189,7 +189,8 @@ func TestMessagesThatMayNotGo(t *testing.T) {
 func TestOptions(t *testing.T) {
 	for name, o := range map[string]*Options{
 		"window": {Window: 100}, "transport": {Transports: []Transport{"pigeon"}}, "subprotocol": {Subprotocols: []string{"sidecar.x"}},
-		"header": {Header: map[string][]string{"Sec-WebSocket-Key": {"x"}}}, "negative": {CloseTimeout: -1},
+		"subprotocol: ": {Subprotocols: []string{"a b"}},
+		"header":        {Header: map[string][]string{"Sec-WebSocket-Key": {"x"}}}, "negative": {CloseTimeout: -1},
 	} {
 		if _, err := Dial(context.Background(), "ws://server.test/", o); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: Dial: %v; want an error that says so", name, err)

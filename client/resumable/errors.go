@@ -35,8 +35,9 @@ type Refused struct {
 func (e *Refused) Error() string { return fmt.Sprintf("refused with status %d: %q", e.Status, e.Text) }
 
 var (
-	// ErrClosed is returned by Write after CloseWrite, Close or CloseNow, and by Read
-	// after CloseNow and after a Close that got no answer.
+	// ErrClosed is returned by Write after CloseWrite, and by Read and Write after
+	// CloseNow and after a Close that got no answer. Once the conversation has ended
+	// otherwise Write returns what Read does, after an answered Close the *CloseError.
 	ErrClosed = errors.New("the connection is closed")
 	// ErrTooLarge is returned by Write for a message larger than the server takes.
 	// The connection lives.

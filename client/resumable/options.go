@@ -31,7 +31,8 @@ const (
 // Options are what Dial may be told. Zero values, and a nil *Options, are defaults. Dial
 // copies what it is given, but for HTTPClient and Memory, which may be shared.
 type Options struct {
-	// Subprotocols are offered to the backend, the favourite first: at most 32.
+	// Subprotocols are offered to the backend, the favourite first: at most 32 tokens
+	// of RFC 9110, all of them about 8 KiB at most.
 	// None may begin with "sidecar.".
 	Subprotocols []string
 	// Header goes with each handshake and request: cookies, Authorization, Origin.
@@ -123,6 +124,10 @@ func (o *Options) fault() error {
 		if strings.HasPrefix(p, wire.Reserved) || slices.Contains(o.Subprotocols[:i], p) {
 			return fmt.Errorf("subprotocol %q: is reserved, or there twice", p)
 		}
+	}
+	h := wire.Hello{Version: 1, Attempt: wire.NewAttempt(), Generation: 1, Window: 4 << 10, Protocols: o.Subprotocols, Position: wire.Position{Lowest: 1}}
+	if _, err := h.Append(nil); err != nil {
+		return fmt.Errorf("subprotocol: %w", err)
 	}
 	for name := range o.Header {
 		if k := http.CanonicalHeaderKey(name); strings.HasPrefix(k, "Sec-Websocket-") || slices.Contains(ours, k) {

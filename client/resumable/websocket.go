@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -27,13 +29,16 @@ var writeBuffers sync.Pool // of all WebSockets: idle ones have none
 // dialWebSocket opens a WebSocket that offers protocols. Its connection is closed when
 // ctx ends, then and later: the dialer alone would wait for a handshake's answer.
 func (c *Conn) dialWebSocket(ctx context.Context, protocols []string) (*websocket.Conn, error) {
+	var left atomic.Int64
+	left.Store(maxHandshake)
 	d := websocket.Dialer{
 		NetDialContext: func(inner context.Context, network, addr string) (net.Conn, error) {
 			conn, err := c.dialNet(inner, network, addr)
-			if err == nil {
-				context.AfterFunc(ctx, func() { conn.Close() })
+			if err != nil {
+				return nil, err
 			}
-			return conn, err
+			context.AfterFunc(ctx, func() { conn.Close() })
+			return &handshaking{conn, &left}, nil
 		},
 		TLSClientConfig: oneProtocol(c.o.TLS), Proxy: c.o.Proxy, Jar: c.client.Jar,
 		Subprotocols: protocols, HandshakeTimeout: openLimit,
@@ -46,7 +51,27 @@ func (c *Conn) dialWebSocket(ctx context.Context, protocols []string) (*websocke
 	if err != nil {
 		return nil, fmt.Errorf("opening: %w", err)
 	}
+	left.Store(math.MaxInt64)
 	return w, nil
+}
+
+// maxHandshake is the most bytes that come before a WebSocket is open, TLS included.
+// Nothing else bounds the headers of the answer.
+const maxHandshake = 1 << 20
+
+// A handshaking connection fails behind so many bytes.
+type handshaking struct {
+	net.Conn
+	left *atomic.Int64
+}
+
+func (h *handshaking) Read(p []byte) (int, error) {
+	if h.left.Load() <= 0 {
+		return 0, fmt.Errorf("handshake of more than %d bytes", maxHandshake)
+	}
+	n, err := h.Conn.Read(p)
+	h.left.Add(-int64(n))
+	return n, err
 }
 
 // oneProtocol is a copy of given for WebSockets, which go by HTTP/1.1 alone: net/http adds
