@@ -55,13 +55,14 @@ func cut(ctx context.Context, t *talk) (string, error) {
 	return fmt.Sprintf("%d cuts, each over after %v at most", cuts, worst.Round(time.Millisecond)), nil
 }
 
-// block refuses all connections for a while, and then lets none but WebSockets hang. A
-// session that is not by WebSocket had to do without it from the beginning.
+// block refuses all connections for a while, then those of WebSockets only, and then
+// ends all once more and has those hang. A session that is not by WebSocket had to do
+// without it from the beginning.
 func block(ctx context.Context, t *talk) (string, error) {
 	if err := pause(ctx, healthyFor); err != nil {
 		return "", err
 	}
-	t.link.do(func() { t.link.refuses, t.link.blocks, t.link.hangs = true, true, true })
+	t.link.do(func() { t.link.refuses, t.link.blocks, t.link.hangs = true, true, false })
 	t.link.end()
 	if err := pause(ctx, refusedFor); err != nil {
 		return "", err
@@ -74,11 +75,18 @@ func block(ctx context.Context, t *talk) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	t.link.do(func() { t.link.hangs = true })
+	t.link.end()
+	hung, err := t.back(ctx)
+	if err != nil {
+		return "", err
+	}
 	by := t.Transport()
 	if by == resumable.WebSocket || t.first != resumable.WebSocket && by != t.first {
 		return "", fmt.Errorf("it goes on by %q where WebSockets hang; it was a %s", by, t.first)
 	}
-	return fmt.Sprintf("none for %v, then by %s after %v", refusedFor, by, took.Round(time.Millisecond)), nil
+	return fmt.Sprintf("none for %v, then by %s after %v and %v", refusedFor, by,
+		took.Round(time.Millisecond), hung.Round(time.Millisecond)), nil
 }
 
 // stall stops all bytes, and ends no connection.

@@ -67,6 +67,10 @@ type talk struct {
 	over  chan struct{} // closed: enough was said
 }
 
+func newTalk(s *session) *talk {
+	return &talk{session: s, first: s.Transport(), news: make(chan struct{}, 1), over: make(chan struct{})}
+}
+
 // A fault happens to a talk. It returns what was seen once the talk has got over it.
 type fault func(context.Context, *talk) (string, error)
 
@@ -86,7 +90,7 @@ func survives(f fault, kinds ...resumable.Transport) func(context.Context, *targ
 		if by := s.Transport(); by != kinds[0] {
 			return "", fmt.Errorf("opened by %q; want %q", by, kinds[0])
 		}
-		k := &talk{session: s, first: kinds[0], news: make(chan struct{}, 1), over: make(chan struct{})}
+		k := newTalk(s)
 		seen, err := k.during(ctx, f)
 		ok = err == nil
 		return fmt.Sprintf("%s; %d messages, each once", seen, k.said.Load()), err
