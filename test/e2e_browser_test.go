@@ -75,7 +75,7 @@ func TestDemoPageInABrowser(t *testing.T) {
 	t.Parallel()
 	backend := httptest.NewServer(demo.Backend())
 	defer backend.Close()
-	s := boot(t, backend.Listener.Addr().String(), "")
+	s := boot(t, backend.Listener.Addr().String(), "protocols: [websocket, resume, engineio, http]\n") // as the demo's
 	var got struct {
 		Passed, Failed int
 		Panels         []struct{ ID, Status, Detail string }
