@@ -145,7 +145,7 @@ func TestResumeInADrain(t *testing.T) {
 // A stream over TLS, by HTTP/1.1 and by HTTP/2, with what goes up beside it; and
 // streams that idle for longer than a write may take.
 func TestResumeStreams(t *testing.T) {
-	s := startTLS(t, "upstream: %s\nlimits: {write_timeout: 100ms}\nheartbeat: {interval: 300ms}\n", newApp(t).ws())
+	s := startTLS(t, "upstream: %s\nlimits: {write_timeout: 500ms}\nheartbeat: {interval: 600ms}\n", newApp(t).ws())
 	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			client := s.client(h2)
