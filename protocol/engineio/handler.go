@@ -151,9 +151,7 @@ func (h *Handler) miss(w http.ResponseWriter, r *http.Request, q query, who sess
 
 // identify is who a session belongs to.
 func (h *Handler) identify(r *http.Request) session.Identity {
-	header := func(name string) []string { return r.Header[http.CanonicalHeaderKey(name)] }
-	cookie := func(name string) []string { return access.Cookie(r.Header, name) }
-	return h.Session.Identify(header, cookie)
+	return polling.Identify(h.Session, r)
 }
 
 func (h *Handler) log() *slog.Logger {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sidecar/access"
+	"sidecar/polling"
 	"sidecar/protocol/resume/wire"
 	"sidecar/proxy"
 	"sidecar/session"
@@ -37,9 +38,7 @@ func originOf(r *http.Request) string {
 
 // identify is who a session belongs to.
 func (h *Handler) identify(r *http.Request) session.Identity {
-	header := func(name string) []string { return r.Header[http.CanonicalHeaderKey(name)] }
-	cookie := func(name string) []string { return access.Cookie(r.Header, name) }
-	return h.Session.Identify(header, cookie)
+	return polling.Identify(h.Session, r)
 }
 
 // key is what the opening of a HELLO is found by (§5.3).
