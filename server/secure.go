@@ -51,6 +51,7 @@ func (s *Server) prepareCerts(c config.Config) (use func(), err error) {
 func (s *Server) secure(h *http.Server, writeTimeout time.Duration) {
 	h.TLSConfig = s.certs.TLSConfig()
 	h.Protocols.SetHTTP2(true)
+	h.ConnContext = countStreams
 	h.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame,
 		MaxReceiveBufferPerConnection: maxAhead, MaxReceiveBufferPerStream: maxAhead,

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"sidecar/access"
@@ -124,11 +123,12 @@ func (s *Server) boundSessions() {
 // the protocol's own.
 func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, d http.Handler) {
 	if overHTTP2(r) {
-		if !s.waiting.enter() {
+		own := streamsOf(r)
+		if !s.waiting.enter(own) {
 			s.refuse(w, r, tooManyStreams())
 			return
 		}
-		defer s.waiting.leave()
+		defer s.waiting.leave(own)
 	}
 	// Another server does not know the session: its client is to come back here for
 	// as long as there is a listener.
@@ -139,24 +139,3 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, d http.Han
 	}
 	d.ServeHTTP(w, r)
 }
-
-// A gate bounds requests over HTTP/2 that take no descriptor, and so no token of the
-// slots: idle polls would leave none to anybody else. A client has two requests under
-// way, and there are fewer sessions than half of what the gate lets in. So polls leave
-// room for POSTs, and what fills the gate are clients that have more than they need: up
-// to eight carriers of a resumable session, and requests that are answered at once and
-// whose answers are not taken.
-type gate struct {
-	most   int64
-	inside atomic.Int64
-}
-
-func (g *gate) enter() bool {
-	if g.inside.Add(1) <= g.most {
-		return true
-	}
-	g.inside.Add(-1)
-	return false
-}
-
-func (g *gate) leave() { g.inside.Add(-1) }

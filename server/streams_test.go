@@ -331,13 +331,3 @@ func TestIdlePollsOverHTTP2StarveNobody(t *testing.T) {
 	}
 	echoes(t, s.wss("/ws"), "a raw WebSocket")
 }
-
-func TestGate(t *testing.T) {
-	g := gate{most: 2}
-	if !g.enter() || !g.enter() || g.enter() || g.enter() {
-		t.Error("a gate for two does not let in two")
-	}
-	if g.leave(); !g.enter() || g.enter() {
-		t.Error("who left makes no room, or too much")
-	}
-}
