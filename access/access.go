@@ -18,6 +18,9 @@ type Guard struct {
 	Proxies  Proxies
 	Origins  Origins
 	Limiters []*Limiter // all must admit; the whole program's first, then the route's
+	// Room is asked before the Limiters whether there is room at all for one more;
+	// err is a *Refusal. Nil: always.
+	Room func() error
 }
 
 // Check says who sent r and whether its page may connect; err is a *Refusal.
@@ -33,6 +36,11 @@ func (g *Guard) Check(r *http.Request) (Client, error) {
 // from any goroutine.
 func (g *Guard) Admit(c Client) (release func(), err error) {
 	release = func() {}
+	if g.Room != nil {
+		if err := g.Room(); err != nil {
+			return nil, err
+		}
+	}
 	for i, l := range g.Limiters {
 		next, err := l.Admit(c.Addr)
 		if err != nil {

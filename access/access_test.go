@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -119,5 +120,25 @@ func TestRefusalAnswer(t *testing.T) {
 		if got, want := w.Body.String(), "too many (limits.connections)\n"; got != want || refusal.Error()+"\n" != want {
 			t.Errorf("body %q, error %q; want %q", got, refusal.Error(), want)
 		}
+	}
+}
+
+// Who finds no room has used nothing of any Limiter.
+func TestGuardAsksForRoomFirst(t *testing.T) {
+	l := access.NewLimiter(access.Limits{Connections: 1, PerAddress: -1, HandshakesPerSecond: -1})
+	room := false
+	g := access.Guard{Limiters: []*access.Limiter{l}, Room: func() error {
+		if room {
+			return nil
+		}
+		return access.Full("no room")
+	}}
+	var refusal *access.Refusal
+	if _, err := g.Admit(access.Client{}); !errors.As(err, &refusal) || refusal.Status != 503 || l.Len() != 0 {
+		t.Errorf("without room: %v, %d counted; want 503 and none", err, l.Len())
+	}
+	room = true
+	if _, err := g.Admit(access.Client{}); err != nil || l.Len() != 1 {
+		t.Errorf("with room: %v, %d counted; want one", err, l.Len())
 	}
 }

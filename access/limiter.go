@@ -76,7 +76,7 @@ func (l *Limiter) Admit(addr netip.Addr) (release func(), err error) {
 func (l *Limiter) refusal(key netip.Addr) *Refusal {
 	switch bounds := l.limits; {
 	case bounds.Connections > 0 && l.total >= bounds.Connections:
-		return &Refusal{http.StatusServiceUnavailable, "connections", "too many connections (limits.connections)", fullRetry}
+		return Full("too many connections (limits.connections)")
 	case !key.IsValid():
 		return nil
 	case bounds.PerAddress > 0 && l.live[key] >= bounds.PerAddress:
@@ -86,6 +86,11 @@ func (l *Limiter) refusal(key netip.Addr) *Refusal {
 		return &Refusal{http.StatusTooManyRequests, "rate", "too many handshakes from your address (limits.handshakes_per_second)", again}
 	}
 	return nil
+}
+
+// Full refuses one connection more than there may be, for a reason in text.
+func Full(text string) *Refusal {
+	return &Refusal{http.StatusServiceUnavailable, "connections", text, fullRetry}
 }
 
 // bucket is key's token bucket, with the present rate and burst.

@@ -55,6 +55,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveSession(w, r, session)
 		return
 	}
+	if err := s.upstreams.enter(); err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	defer s.upstreams.leave()
 	if overHTTP2(r) {
 		if !s.slots.takeStream() {
 			s.refuse(w, r, tooManyStreams())

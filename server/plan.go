@@ -92,7 +92,7 @@ func (s *Server) site(p, old *plan, r config.Route) (*site, error) {
 			Route: r.Name(), Backend: backend, Heartbeat: r.Heartbeat, Limits: limits, Live: live, Observer: observer, Log: s.log,
 		}
 	}
-	guard := access.Guard{Proxies: p.proxies, Origins: r.Origins, Limiters: s.limiters(p, old, r)}
+	guard := access.Guard{Proxies: p.proxies, Origins: r.Origins, Limiters: s.limiters(p, old, r), Room: s.upstreams.room}
 	site := &site{
 		name: r.Name(), host: r.Host, path: r.Path, replaces: backend.Replaces(),
 		socket: slices.Contains(r.Protocols, "websocket"), upgrade: limits.DialTimeout + limits.WriteTimeout,

@@ -59,11 +59,11 @@ type Server struct {
 	limiter *access.Limiter
 	live    proxy.Live
 
-	sessions       session.Sessions // of all routes; it outlives their plans
-	sessionLimiter *access.Limiter  // where limits.connections is off, or more than the descriptors allow
-	waiting        gate             // requests for sessions over HTTP/2
-	lobby          resume.Lobby     // where resumable ones are opened
-	resumed        proxy.Live       // their connections, which end in a way of their own
+	sessions  session.Sessions // of all routes; it outlives their plans
+	upstreams upstreams        // connections to backends
+	waiting   gate             // requests for sessions over HTTP/2
+	lobby     resume.Lobby     // where resumable ones are opened
+	resumed   proxy.Live       // their connections, which end in a way of their own
 
 	loops   *loop.Group   // nil: there are none here
 	lot     *polling.Lot  // nil: polls keep their goroutines

@@ -50,7 +50,7 @@ func (s *Server) engineIO(r config.Route, guard access.Guard, dial *proxy.Dialer
 	if !slices.Contains(r.Protocols, "engineio") {
 		return nil
 	}
-	guard.Limiters = append(slices.Clip(guard.Limiters), s.sessionLimiter)
+	guard.Room = s.upstreams.roomForSession
 	carried := r.Limits.Proxy
 	carried.Message = r.EngineIO.MaxPayload
 	h := &engineio.Handler{
@@ -69,7 +69,7 @@ func (s *Server) engineIO(r config.Route, guard access.Guard, dial *proxy.Dialer
 // resume serves the clients of resumable sessions on r. guard is that of the route's
 // raw connections.
 func (s *Server) resume(r config.Route, guard access.Guard, dial *proxy.Dialer) *resume.Handler {
-	guard.Limiters = append(slices.Clip(guard.Limiters), s.sessionLimiter)
+	guard.Room = s.upstreams.roomForSession
 	carried := r.Limits.Proxy
 	carried.Message = resume.MaxCarried
 	return &resume.Handler{
@@ -109,11 +109,9 @@ func pathOf(r config.Route, b *proxy.Backend) string {
 }
 
 // boundSessions bounds what sessions take beside the sockets of their clients, which
-// may be one for many of them: each has one to the backend. limits.connections may
-// be off; raw connections are bounded by their own sockets even then.
+// may be one for many of them.
 func (s *Server) boundSessions() {
-	most := access.Limits{}.Derive(s.budget.sockets).Connections
-	s.sessionLimiter = access.NewLimiter(access.Limits{Connections: most, PerAddress: -1, HandshakesPerSecond: -1})
+	s.upstreams.open, s.upstreams.most = s.limiter.Len, s.budget.sockets
 	s.waiting.most = int64(2 * s.budget.sockets)
 	s.metrics.SessionMemory(s.sessions.Held, func() int64 { return s.inForce.Load().config.SessionMemory.Limit })
 }
