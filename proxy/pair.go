@@ -103,7 +103,7 @@ func (p *pair) take(s side, b []byte, now time.Time) []byte {
 		return nil
 	}
 	src.pulse.Seen(now)
-	src.doubt = 0
+	src.doubt, src.ping = 0, false // life needs no ping
 	rules := p.terms.Value().rules[s]
 	size, messages := len(b), src.walk.messages
 	src.bytes += int64(size)
@@ -154,6 +154,10 @@ func (p *pair) inject(s side, out *splice, now time.Time) {
 		return
 	}
 	dst.ping = false
+	if dst.paused != 0 { // its answer would wait unread, and some give up writing it for good
+		dst.pulse.Seen(now)
+		return
+	}
 	dst.pulse.Sent(now)
 	if dst.owes == nil {
 		dst.seq++

@@ -134,6 +134,39 @@ func TestPairLetsSlowReadersLive(t *testing.T) {
 	}
 }
 
+// An end that is held back is not pinged: with a pong that it cannot get written some,
+// as gorilla, end for good. A ping that waited for a frame's end is dropped, and so is
+// one that came to be needless.
+func TestPairPingsNobodyItDoesNotRead(t *testing.T) {
+	long := up(0x82, string(make([]byte, 1000)))
+	for _, held := range []bool{true, false} {
+		b := newBench(t)
+		b.stall = time.Hour
+		b.from(client, long[:500], long[:500])
+		b.wait(20 * time.Second)
+		b.ends[client].pulse.Seen(b.now)
+		b.to(backend) // the ping waits
+		if held {
+			b.pause(backend, b.now)
+		} else {
+			f := down(0x82, "life")
+			b.from(backend, f, f)
+		}
+		b.from(client, long[500:], long[500:])
+		if held {
+			b.wait(time.Minute)
+			b.resume(backend, b.now)
+		}
+		b.wait(20*time.Second - 1)
+		b.ends[client].pulse.Seen(b.now)
+		if out := b.to(backend); len(out) > 0 || b.cause != "" {
+			t.Fatalf("held %v: %x, cause %q; want no ping before it was listened to for an interval", held, out, b.cause)
+		}
+		b.wait(1)
+		b.wantPing(b.to(backend), backend)
+	}
+}
+
 // Who goes on sending after the last word is not listened to for ever.
 func TestPairGoesDeaf(t *testing.T) {
 	b := newBench(t)

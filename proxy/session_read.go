@@ -104,10 +104,16 @@ func (h *hop) begun() bool {
 	return len(h.rest) > 0 || h.walk.messages > h.taken || h.walk.open
 }
 
-// setBusy says that the peer is not read meanwhile, which is not its silence.
+// setBusy says that the peer is not read meanwhile, which is not its silence: that
+// begins when it is read again. A peer that is held back message by message is read
+// for moments only, and a ping in one of them would be answered into a full socket.
+// gorilla, for one, gives such an answer up after a second, and can write no more.
 func (h *hop) setBusy(yes bool) {
 	h.mu.Lock()
 	h.busy = yes
+	if !yes {
+		h.pulse.Seen(time.Now())
+	}
 	h.mu.Unlock()
 }
 
@@ -176,6 +182,10 @@ func (h *hop) judge(b []byte, now time.Time) error {
 	defer h.mu.Unlock()
 	h.pulse.Seen(now)
 	h.doubt = 0
+	if h.ping { // not needed any more, and a burst may be what holds the answer back
+		h.ping = false
+		h.arm(now)
+	}
 	h.rested = h.rested || h.last.since(now) >= pause
 	h.last = instantOf(now)
 	var data splice

@@ -125,18 +125,27 @@ func (h *hop) controls(last bool) (b []byte) {
 		h.pong = nil
 	}
 	if h.ping {
-		h.ping = false
-		now := time.Now()
-		h.pinged = instantOf(now)
-		h.pulse.Sent(now)
-		h.arm(now)
-		b = append(b, controlFrame(opPing, []byte(pingMark), masked)...)
+		b = h.probe(b, masked, time.Now())
 	}
 	if last && h.order != nil {
 		b = append(b, closeFrame(h.spoken(), strings.ToValidUTF8(h.order.Reason, "\uFFFD"), masked)...)
 		h.told = true
 	}
 	return b
+}
+
+// probe adds our ping to b, unless the peer is not read any more: it would answer
+// into a full socket, and for nobody. The caller holds mu.
+func (h *hop) probe(b []byte, masked bool, now time.Time) []byte {
+	h.ping = false
+	defer h.arm(now)
+	if h.busy {
+		h.pulse.Seen(now)
+		return b
+	}
+	h.pinged = instantOf(now)
+	h.pulse.Sent(now)
+	return append(b, controlFrame(opPing, []byte(pingMark), masked)...)
 }
 
 // spoken is order's code as the peer is told it. One that may stand in no frame
