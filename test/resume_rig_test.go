@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"sidecar/client/resumable"
 	"sidecar/test/faultlink"
 	"sidecar/test/history"
@@ -37,8 +35,7 @@ type road struct {
 	detour []string // what the next connections go by first, one each
 }
 
-// nowhere is where a road leads that ends: connections are refused. A link that refuses
-// would give its port away meanwhile.
+// nowhere is where a road leads that ends: connections are refused.
 const nowhere = "127.0.0.1:1"
 
 func (r *road) lead(addr string, detour ...string) {
@@ -161,22 +158,12 @@ func (r *rig) embarkBy(way *road, id string, k kind, o resumable.Options) (*jour
 	defer late.Stop()
 	select {
 	case b := <-r.arrivals.of(id):
-		b.SetPingHandler(patiently(b))
 		p := newPeer(r.h, b, id, history.Down, history.Up, -1)
 		go p.read()
 		return &journey{id, c, p, way}, nil
 	case <-late.C:
 		c.CloseNow()
 		return nil, errors.New("the client is connected, but the backend is not")
-	}
-}
-
-// patiently answers pings however long that takes. What gorilla does by itself gives up
-// after a second, and the connection with it, where the sidecar holds the backend back.
-func patiently(b *websocket.Conn) func(string) error {
-	return func(mark string) error {
-		go b.WriteControl(websocket.PongMessage, []byte(mark), time.Now().Add(2*patience))
-		return nil
 	}
 }
 

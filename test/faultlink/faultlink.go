@@ -54,6 +54,9 @@ type Fault struct {
 // so that pressure is felt after kilobytes and not after megabytes.
 const buffer = 64 << 10
 
+// reusePort is Linux's SO_REUSEPORT, which package syscall does not name everywhere.
+const reusePort = 15
+
 // A Link forwards connections to one server. Who makes one must Close it.
 type Link struct {
 	to     string
@@ -64,6 +67,7 @@ type Link struct {
 
 	mu        sync.Mutex
 	ln        net.Listener // nil while refusing
+	port      int          // a socket that keeps the port meanwhile; -1: none
 	closed    bool
 	faults    map[Dir]Fault
 	changed   chan struct{} // closed and replaced when a fault or an ending is set
@@ -79,11 +83,15 @@ func Listen(to string) (*Link, error) {
 		faults: map[Dir]Fault{}, forwarded: map[Dir]int64{},
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	if err := l.listen("127.0.0.1:0"); err != nil {
+	err := l.reserve()
+	if err == nil {
+		err = l.listen()
+	}
+	if err != nil {
 		l.cancel()
+		l.giveBack()
 		return nil, err
 	}
-	l.addr = l.ln.Addr().String() // for good: Admit listens there again
 	return l, nil
 }
 
@@ -144,7 +152,7 @@ func (l *Link) Admit() error {
 	if !refusing {
 		return nil
 	}
-	return l.listen(l.addr)
+	return l.listen()
 }
 
 // Forwarded is how many bytes went one way, over all connections.
@@ -173,18 +181,52 @@ func (l *Link) Close() error {
 	}
 	l.mu.Unlock()
 	l.wg.Wait()
+	l.giveBack()
 	return err
 }
 
-func (l *Link) listen(addr string) error {
+// reserve takes a port for good: with a socket that is bound to it and never listens,
+// so that nobody else gets it while connections are refused.
+func (l *Link) reserve() error {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		l.port = -1
+		return fmt.Errorf("reserving a port: %w", err)
+	}
+	l.port = fd
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, reusePort, 1); err != nil {
+		return fmt.Errorf("reserving a port: %w", err)
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return fmt.Errorf("reserving a port: %w", err)
+	}
+	at, err := syscall.Getsockname(fd)
+	if err != nil {
+		return fmt.Errorf("reserving a port: %w", err)
+	}
+	l.addr = fmt.Sprintf("127.0.0.1:%d", at.(*syscall.SockaddrInet4).Port)
+	return nil
+}
+
+func (l *Link) giveBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.port >= 0 {
+		syscall.Close(l.port)
+		l.port = -1
+	}
+}
+
+func (l *Link) listen() error {
 	small := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		// Before listen, so that accepted sockets inherit it and the window
 		// offered in the handshake is small already.
 		return c.Control(func(fd uintptr) {
 			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, buffer)
+			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, reusePort, 1) // beside the one that keeps the port
 		})
 	}}
-	ln, err := small.Listen(l.ctx, "tcp", addr)
+	ln, err := small.Listen(l.ctx, "tcp", l.addr)
 	if err != nil {
 		return fmt.Errorf("opening the link: %w", err)
 	}

@@ -327,6 +327,27 @@ func TestRefuse(t *testing.T) {
 	e.passes(t, Down, 1000)
 }
 
+// While connections are refused the port is nobody else's: neither by its number nor
+// by chance.
+func TestRefusingKeepsThePort(t *testing.T) {
+	e := open(t)
+	if err := e.link.Refuse(); err != nil {
+		t.Fatal(err)
+	}
+	if ln, err := net.Listen("tcp", e.link.Addr()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("listening on the link's port: %v, %v; want it to be in use", ln, err)
+	}
+	if err := e.link.Admit(); err != nil {
+		t.Fatal(err)
+	}
+	e.link.Close()
+	ln, err := net.Listen("tcp", e.link.Addr())
+	if err != nil {
+		t.Fatalf("the port is kept after Close: %v", err)
+	}
+	ln.Close()
+}
+
 func TestServerDownResetsTheClient(t *testing.T) {
 	e := open(t)
 	e.ln.Close()
