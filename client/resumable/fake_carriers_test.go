@@ -143,7 +143,7 @@ func (f *fake) request(kind wire.Kind, w http.ResponseWriter, r *http.Request, b
 	if kind == wire.Send {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		w.Write(append(s.in.tell().Append(nil), pong...))
+		w.Write(append(s.tell(c.Generation).Append(nil), pong...))
 		return
 	}
 	s.poll(w, r, c.Generation, pong, data)
@@ -234,14 +234,14 @@ func (s *talk) poll(w http.ResponseWriter, r *http.Request, gen uint64, pong []b
 	for over := len(pong) > 0; ; {
 		s.mu.Lock()
 		if s.polls != mine {
-			w.Write(s.in.tell().Append(nil))
+			w.Write(s.in.ack().Append(nil))
 			s.mu.Unlock()
 			return
 		}
 		told = s.goaway == 0 || s.used != gen || s.warned
 		s.warned = s.warned || !told
 		change, down := s.change, s.down(gen, &told, 100<<10)
-		ack := s.in.tell().Append(nil)
+		ack := s.tell(gen).Append(nil)
 		gone := s.gone
 		over = over || s.used != gen
 		s.mu.Unlock()

@@ -172,11 +172,9 @@ func (s *talk) welcomed(h *wire.Hello) []byte {
 			s.violent = err
 		}
 	}
-	if h.Use > s.turn {
-		s.turn, s.used, s.at = h.Use, h.Generation, s.out.taken
-	}
+	s.use(wire.Use{Turn: h.Use, Generation: h.Generation})
 	w := s.f.welcome
-	a := s.in.tell()
+	a := s.tell(h.Generation)
 	w.Session, w.Token = s.id, s.tokens.Offer()
 	w.Position = wire.Position{Received: a.Received, Ahead: a.Ahead, Partial: a.Partial, Lowest: s.out.first}
 	if s.f.rename != "" {
@@ -217,15 +215,35 @@ func (s *talk) take(f wire.Frame) (pong []byte, err error) {
 			s.out.finish(c.Code, c.Reason)
 		}
 	case wire.TypeUse:
-		if u, _ := wire.ParseUse(f.Body); u.Turn > s.turn {
-			s.turn, s.used, s.at = u.Turn, u.Generation, s.out.taken
-		}
+		u, _ := wire.ParseUse(f.Body)
+		s.use(u)
 	case wire.TypePing:
 		pong = wire.AppendPong(nil, f.Body)
 	case wire.TypePong:
 		s.pongs++
 	}
 	return pong, err
+}
+
+// use has messages go down by another carrier, behind an ACK: the last may be lost with
+// the one before (§7.4).
+func (s *talk) use(u wire.Use) {
+	if u.Turn <= s.turn {
+		return
+	}
+	s.turn, s.at = u.Turn, s.out.taken
+	if s.used != u.Generation {
+		s.used = u.Generation
+		s.in.untold()
+	}
+}
+
+// tell is what a carrier is told to be taken. It counts only by the one in use.
+func (s *talk) tell(gen uint64) wire.Ack {
+	if gen == s.used {
+		return s.in.tell()
+	}
+	return s.in.ack()
 }
 
 // down is what there is for a carrier.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -84,9 +83,6 @@ func TestOpeningWhereWebSocketIsBlocked(t *testing.T) {
 
 // What works later is moved to, without a message lost.
 func TestMovingToAWebSocket(t *testing.T) {
-	if os.Getenv("E2E_LONG") == "" {
-		t.Skip("known fault, not found yet: a few conversations in a hundred stall behind the move; E2E_LONG=1 shows it")
-	}
 	for _, kinds := range [][]Transport{{WebSocket, Stream}, {WebSocket, Poll}} {
 		t.Run(string(kinds[1]), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

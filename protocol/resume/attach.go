@@ -95,11 +95,11 @@ func (c *client) attach(k *carrier, hello *wire.Hello) (a aftermath) {
 	now := time.Now()
 	a = c.place(k, now)
 	c.down.window = int64(hello.Window)
-	k.welcome = c.greeting(k.kind)
 	if hello.Use > c.turn {
 		c.turn, c.using = hello.Use, k.generation
 	}
 	a.add(c.point())
+	k.welcome, k.urgent = c.greeting(k), false
 	a.stir = append(a.stir, k)
 	if c.current != nil && c.current != k {
 		a.stir = append(a.stir, c.current) // the window may be larger now
@@ -157,15 +157,15 @@ func (c *client) lost(k *carrier) {
 }
 
 // greeting is a WELCOME. The caller holds mu.
-func (c *client) greeting(kind wire.Kind) []byte {
-	h, at := c.handler, c.up.tell()
+func (c *client) greeting(k *carrier) []byte {
+	h, at := c.handler, c.up.tell(k == c.current)
 	w := wire.Welcome{
 		Version: wire.Version, Session: c.id, Token: c.tokens.Offer(), Protocol: c.protocol,
 		Position: wire.Position{Received: at.Received, Ahead: at.Ahead, Partial: at.Partial, Lowest: c.down.acked + 1},
 		Window:   uint64(h.Session.Window), Message: uint64(max(0, h.Message)),
 		Heartbeat: milliseconds(h.Heartbeat.Interval), Timeout: milliseconds(h.Heartbeat.Timeout), TTL: milliseconds(h.Session.TTL),
 	}
-	switch kind {
+	switch k.kind {
 	case wire.Stream:
 		w.Rotate = milliseconds(h.Settings.Rotate)
 	case wire.Poll:
@@ -212,7 +212,9 @@ func (c *client) point() (a aftermath) {
 		c.leave()
 		return a
 	}
+	c.up.told, k.urgent = wire.Ack{}, true // what the one before was told may be lost with it
 	a = c.want()
+	a.stir = append(a.stir, k)
 	if old != nil {
 		a.stir = append(a.stir, old) // a poll of it is held no longer
 	}

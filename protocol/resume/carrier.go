@@ -80,7 +80,7 @@ func (k *carrier) say(dst []byte, most int) (out []byte, more, ends bool) {
 		dst, more = c.draw(dst, most-controlRoom)
 	}
 	if k.kind != wire.Poll && c.up.news() && (k.urgent || len(dst) > was) {
-		dst = c.up.tell().Append(dst)
+		dst = c.up.tell(k == c.current).Append(dst)
 	}
 	k.urgent = false
 	if len(dst) > was && k.kind != wire.WebSocket {

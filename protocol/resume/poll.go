@@ -120,7 +120,7 @@ func (k *carrier) reply(now time.Time) []byte {
 	if len(b) == head && !urgent && !k.over {
 		return nil
 	}
-	c.up.tell()
+	c.up.tell(k == c.current)
 	c.answers++
 	if c.leaving() { // nobody could come for more
 		c.final = true
@@ -263,7 +263,7 @@ func (p *poll) replace(request *polling.Poll) (reply func()) {
 	if earlier == nil {
 		return func() {}
 	}
-	b := p.carrier.client.up.tell().Append(nil)
+	b := p.carrier.client.up.position().Append(nil) // who asked again may have left this one
 	return func() { earlier.Answer(answer(b), nil) }
 }
 

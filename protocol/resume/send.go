@@ -17,6 +17,7 @@ const maxSends = 4
 // A held is a `send` request that waits until its DATA was handed on (§3.5).
 type held struct {
 	request *polling.Poll
+	from    uint64 // its generation
 	upto    uint64 // the number of its last message
 	until   time.Time
 	pong    []byte // what it has beside the ACK
@@ -24,13 +25,13 @@ type held struct {
 
 // serveSend serves a `send`.
 func (h *Handler) serveSend(w http.ResponseWriter, r *http.Request, a *ask, first wire.Frame, rest []byte) {
-	c, _, reason := h.goOn(a, first)
+	c, generation, reason := h.goOn(a, first)
 	if reason != "" {
 		h.Desk.Write(w, r, answer(gone(nil, reason)))
 		return
 	}
 	now := time.Now()
-	s := &held{until: now.Add(ackTime)}
+	s := &held{from: generation, until: now.Add(ackTime)}
 	c.mu.Lock()
 	t := c.take(rest, now)
 	if t.pinged {
@@ -44,7 +45,7 @@ func (h *Handler) serveSend(w http.ResponseWriter, r *http.Request, a *ask, firs
 	c.do(t.after)
 	c.mu.Lock()
 	if c.handedOn(s.upto) || len(c.sends) >= maxSends {
-		b := c.reply(s.pong)
+		b := c.reply(s)
 		c.mu.Unlock()
 		h.Desk.Write(w, r, answer(b))
 		return
@@ -59,11 +60,12 @@ func (c *client) handedOn(number uint64) bool {
 }
 
 // reply is the answer to a `send`. The caller holds mu.
-func (c *client) reply(pong []byte) []byte {
+func (c *client) reply(s *held) []byte {
 	if c.over != 0 {
 		return c.epitaph(nil)
 	}
-	return append(c.up.tell().Append(nil), pong...)
+	used := c.current != nil && c.current.generation == s.from
+	return append(c.up.tell(used).Append(nil), s.pong...)
 }
 
 // wait answers a `send` later.
@@ -103,7 +105,7 @@ func (c *client) answerSends(now time.Time) (all []func()) {
 		if !c.handedOn(s.upto) && now.Before(s.until) {
 			return false
 		}
-		b := c.reply(s.pong)
+		b := c.reply(s)
 		all = append(all, func() { s.request.Answer(answer(b), nil) })
 		return true
 	})

@@ -23,7 +23,7 @@ type up struct {
 	size     int64             // what they count for in the window
 	parting  *parting          // follows them
 	handed   uint64            // the last that the backend's socket has
-	told     wire.Ack          // the last that went to the client
+	told     wire.Ack          // the last that went by the carrier in use
 	since    int64             // what was handed on since then
 	due      time.Time         // when the next must go; zero: there is nothing to tell
 	counted  int64             // what of all this counts in Sessions.Held
@@ -53,10 +53,14 @@ func (u *up) position() wire.Ack { return u.assembly.Ack(u.handed) }
 // news reports whether the client does not know it yet.
 func (u *up) news() bool { return u.position() != u.told }
 
-// tell is position, which the client is about to be told.
-func (u *up) tell() wire.Ack {
-	u.told, u.since, u.due = u.position(), 0, time.Time{}
-	return u.told
+// tell is position, which the client is about to be told. It counts only by the carrier
+// in use: the client drops the others when it likes, and what they were to bring is lost
+// with them. Nobody would then say it again to a client that waits for room (§7.4).
+func (u *up) tell(used bool) wire.Ack {
+	if used {
+		u.told, u.since, u.due = u.position(), 0, time.Time{}
+	}
+	return u.position()
 }
 
 // data takes a piece of a message. The error is wire.ErrGap or ends the session.

@@ -30,6 +30,13 @@ type modelClient struct {
 
 func (c *modelClient) done() bool { return c.got == uint64(len(c.messages)) }
 
+// large has each message fill the window, so that the next waits for its ACK.
+func (c *modelClient) large() {
+	for i := range c.messages {
+		c.messages[i] = letters(uint64(i+1), 0, uint64(c.window))
+	}
+}
+
 func (c *modelClient) link(kind Kind, generation uint64, token string, body []byte) *link {
 	l := &link{kind: kind, generation: generation, token: token, up: [][]byte{body}}
 	c.m.links = append(c.m.links, l)

@@ -37,9 +37,10 @@ func TestModelFindsFaults(t *testing.T) {
 		"a lost answer is not sent again":             func(m *model) { m.srv.forgets = true },
 		"no answer tells of a gap":                    func(m *model) { m.cli.trusts = true },
 		"every GONE is believed":                      func(m *model) { m.cli.believes = true },
+		"what any carrier was told counts as told":    func(m *model) { m.srv.tellsOnce = true; m.cli.large() },
 	} {
 		found := ""
-		for n := uint64(0); n < 3000 && found == ""; n++ {
+		for n := uint64(0); n < 10_000 && found == ""; n++ {
 			m := newModel(rand.New(rand.NewPCG(seed, n)))
 			plant(m)
 			found = m.run()
@@ -151,20 +152,22 @@ func (m *model) move(l *link) {
 }
 
 type modelServer struct {
-	m                                    *model
-	window                               int64
-	tokens                               Tokens
-	opened                               bool
-	up                                   Assembly
-	queue                                [][]byte
-	handed                               uint64
-	log                                  [][]byte // all that ever was
-	acked                                Ack
-	turn, inUse                          uint64
-	carrier                              *link // the one in use, if it is attached
-	next                                 uint64
-	from                                 int
-	skipsGaps, waits, lateTurns, forgets bool
+	m           *model
+	window      int64
+	tokens      Tokens
+	opened      bool
+	up          Assembly
+	queue       [][]byte
+	handed      uint64
+	told        Ack      // the last that went by the carrier in use
+	log         [][]byte // all that ever was
+	acked       Ack
+	turn, inUse uint64
+	carrier     *link // the one in use, if it is attached
+	next        uint64
+	from        int
+
+	skipsGaps, waits, lateTurns, forgets, tellsOnce bool
 }
 
 func weigh(messages [][]byte) (size int64) {
@@ -196,7 +199,10 @@ func (s *modelServer) speak() {
 	if s.next <= s.acked.Received { // it came by another carrier meanwhile
 		s.next, s.from = s.acked.Received+1, 0
 	}
-	out := s.up.Ack(s.handed).Append(nil)
+	var out []byte
+	if a := s.up.Ack(s.handed); a != s.told || l.kind == Poll {
+		out = s.tell(l).Append(nil)
+	}
 	for s.next <= uint64(len(s.log)) && (s.from > 0 || weigh(s.log[s.acked.Received:s.next-1]) < s.m.cli.window) {
 		var whole bool
 		if out, s.from, whole = AppendMessage(out, s.next, false, s.log[s.next-1], s.from, 2500-len(out)); !whole {
@@ -204,8 +210,19 @@ func (s *modelServer) speak() {
 		}
 		s.next, s.from = s.next+1, 0
 	}
-	l.down = append(l.down, out)
+	if len(out) > 0 {
+		l.down = append(l.down, out)
+	}
 	l.answered = l.kind == Poll
+}
+
+// tell is what a link is about to be told: it counts if messages go by its carrier.
+func (s *modelServer) tell(l *link) Ack {
+	a := s.up.Ack(s.handed)
+	if s.carrier != nil && l.generation == s.inUse || s.tellsOnce {
+		s.told = a
+	}
+	return a
 }
 
 func (s *modelServer) use(turn, generation uint64, by *link) {
@@ -226,6 +243,9 @@ func (s *modelServer) use(turn, generation uint64, by *link) {
 func (s *modelServer) attach(l *link) {
 	s.letGo()
 	s.carrier = l
+	if !s.tellsOnce {
+		s.told = Ack{}
+	}
 	if !s.forgets || s.next == 0 {
 		s.next, s.from = s.acked.Next(), int(s.acked.Partial)
 	}
@@ -234,7 +254,7 @@ func (s *modelServer) attach(l *link) {
 // letGo answers a poll that is held by the carrier that was in use.
 func (s *modelServer) letGo() {
 	if l := s.carrier; l != nil && l.kind == Poll && !l.answered {
-		l.down, l.answered = append(l.down, s.up.Ack(s.handed).Append(nil)), true
+		l.down, l.answered = append(l.down, s.tell(l).Append(nil)), true
 	}
 }
 
@@ -261,7 +281,7 @@ func (s *modelServer) hear(l *link, body []byte) {
 	}
 	s.use(0, 0, l)
 	if l.kind != WebSocket && !l.answered && s.carrier != l {
-		l.down, l.answered = append(l.down, s.up.Ack(s.handed).Append(nil)), true
+		l.down, l.answered = append(l.down, s.tell(l).Append(nil)), true
 	}
 }
 
@@ -280,7 +300,7 @@ func (s *modelServer) obey(l *link, f Frame) bool {
 		s.opened = true
 		s.ack(v.Ack())
 		s.use(v.Use, l.generation, l)
-		a := s.up.Ack(s.handed)
+		a := s.tell(l)
 		w := &Welcome{Version: 1, Session: "s", Token: s.tokens.Offer(), Window: uint64(s.window), TTL: 1, Position: Position{a.Received, a.Ahead, a.Partial, s.acked.Received + 1}}
 		out, err := w.Append(nil)
 		if err != nil {
