@@ -56,6 +56,11 @@ func TestParkedPollsAreSmall(t *testing.T) {
 // costOfPoll holds polls, and says what memory one takes beyond its connection's
 // two ends.
 func costOfPoll(t testing.TB, w way) float64 {
+	return costOf(t, w, "/poll", func(r *rig) any { return r.poll() })
+}
+
+// costOf is costOfPoll for what a path begins.
+func costOf(t testing.TB, w way, path string, begun func(*rig) any) float64 {
 	const polls = 1000
 	r := newRig(t, w)
 	var conns []net.Conn
@@ -83,7 +88,7 @@ func costOfPoll(t testing.TB, w way) float64 {
 	runtime.KeepAlive(conns)
 	conns = nil
 
-	var waiting []*Poll
+	var waiting []any
 	none = used()
 	for range polls {
 		c, err := net.Dial("tcp", r.Listener.Addr().String())
@@ -91,8 +96,8 @@ func costOfPoll(t testing.TB, w way) float64 {
 			t.Fatal(err)
 		}
 		conns = append(conns, c)
-		c.Write([]byte("GET /poll HTTP/1.1\r\nHost: a\r\n\r\n"))
-		waiting = append(waiting, r.poll())
+		c.Write([]byte("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n"))
+		waiting = append(waiting, begun(r))
 	}
 	r.settled(held, polls)
 	all := used() - none

@@ -1,6 +1,7 @@
 package polling
 
 import (
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -68,7 +69,7 @@ func (p *Poll) Answer(a Answer, done func(ok bool)) bool {
 // send answers a poll that is parked.
 func (p *Poll) send(a Answer, done func(ok bool)) bool {
 	b := a.message(p.head, p.seat.lot.isClosing())
-	taken, out, ok := p.seat.answer(b, done)
+	taken, out, ok := p.seat.answer(b, true, done)
 	if out && done != nil {
 		done(ok)
 	}
@@ -146,17 +147,11 @@ func saysClose(h http.Header) bool {
 // lot takes nobody any more.
 func (p *Poll) park() bool {
 	q := p.held
-	s := q.desk.Lot.enter()
+	head := headOf(q.w.Header())
+	s, conn, ahead := q.desk.vacate(q.w)
 	if s == nil {
 		return false
 	}
-	head := headOf(q.w.Header())
-	conn, rw, err := http.NewResponseController(q.w).Hijack()
-	if err != nil {
-		q.desk.Lot.leave(s)
-		return false
-	}
-	s.timeout = q.desk.writeTimeout()
 	// The lock keeps Answer away until the seat can be answered, while the client
 	// may leave as soon as it is watched.
 	p.mu.Lock()
@@ -164,10 +159,25 @@ func (p *Poll) park() bool {
 	if !q.over {
 		s.gone = q.gone
 	}
-	s.loop.Do(func() { s.sit(withoutFront(conn), readAhead(rw.Reader)) })
+	s.loop.Do(func() { s.sit(conn, ahead) })
 	p.mu.Unlock()
 	if q.over && !p.send(q.answer, q.done) && q.done != nil {
 		q.done(false)
 	}
 	return true
+}
+
+// vacate takes a connection out of net/http, for a seat in the lot; ahead is what of it
+// was read already. Nil: the lot takes nobody any more.
+func (d *Desk) vacate(w http.ResponseWriter) (s *seat, conn net.Conn, ahead []byte) {
+	if s = d.Lot.enter(); s == nil {
+		return nil, nil, nil
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		d.Lot.leave(s)
+		return nil, nil, nil
+	}
+	s.timeout = d.writeTimeout()
+	return s, withoutFront(conn), readAhead(rw.Reader)
 }

@@ -50,14 +50,15 @@ func inEveryWay(t *testing.T, meant func(way) bool, test func(t *testing.T, r *r
 func every(way) bool   { return true }
 func clear(w way) bool { return !w.tls }
 
-// A rig is a server whose /poll is held and handed to the test, whose /post says
-// what it read, and whose /now answers at once.
+// A rig is a server whose /poll is held and handed to the test, as the feed of its
+// /stream is, whose /post says what it read, and whose /now answers at once.
 type rig struct {
 	*httptest.Server
 	t     testing.TB
 	way   way
 	desk  *Desk
 	polls chan *Poll
+	feeds chan *feed
 	gone  atomic.Int32
 	left  chan struct{} // told of each gone
 	now   func() Answer
@@ -67,7 +68,7 @@ type rig struct {
 func newRig(t testing.TB, w way) *rig {
 	t.Helper()
 	r := &rig{
-		t: t, way: w, polls: make(chan *Poll, 100), left: make(chan struct{}, 100_000),
+		t: t, way: w, polls: make(chan *Poll, 100), feeds: make(chan *feed, 100), left: make(chan struct{}, 100_000),
 		desk: &Desk{Guard: &access.Guard{}},
 		now:  func() Answer { return Answer{Type: "text/plain", Body: []byte("now")} },
 	}
@@ -153,6 +154,8 @@ func (r *rig) serve(w http.ResponseWriter, q *http.Request) {
 			return
 		}
 		r.desk.Write(w, q, Answer{Type: "text/plain", Body: fmt.Appendf(nil, "%d bytes", len(b))})
+	case "/stream":
+		r.stream(w, q)
 	case "/now":
 		r.desk.Write(w, q, r.now())
 	default:

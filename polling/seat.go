@@ -17,7 +17,7 @@ type stage uint8
 
 const (
 	fresh   stage = iota // to be taken out of net/http
-	held                 // an answer
+	held                 // an answer, or what follows in a stream
 	writing              // the client, to take the rest of the answer
 	idle                 // the next request
 	ending               // the client, to close: we said that we shall
@@ -39,6 +39,7 @@ type seat struct {
 	timeout time.Duration // for writing
 	stage   stage
 	early   bool // the client has sent more: it is not watched until it was answered
+	last    bool // what is being written is the end of the answer
 	unfit   bool // it was cut before it began
 }
 
@@ -88,15 +89,20 @@ func (s *seat) look() {
 	}
 }
 
-// answer begins to write b. taken: it was awaited. out: no more of it is to be
-// written, and ok says whether all of it was; else done is told.
-func (s *seat) answer(b []byte, done func(bool)) (taken, out, ok bool) {
+// answer begins to write b, which is the answer or, but for last, a part of it behind
+// which more follows. taken: it was awaited. out: no more of it is to be written, and
+// ok says whether all of it was; else done is told. Once the last was taken, gone is
+// not called any more.
+func (s *seat) answer(b []byte, last bool, done func(bool)) (taken, out, ok bool) {
 	s.loop.Do(func() {
 		if s.stage != held {
 			return
 		}
 		taken = true
-		s.stage, s.gone, s.rest = writing, nil, b
+		s.stage, s.last, s.rest = writing, last, b
+		if last {
+			s.gone = nil
+		}
 		if ok, out = s.push(); !out {
 			s.done = done
 			s.loop.SetTimer(&s.timer, time.Now().Add(s.timeout))
@@ -129,9 +135,11 @@ func (s *seat) push() (ok, out bool) {
 	return false, false
 }
 
-// settle is what follows an answer.
+// settle is what follows an answer, or a part of it.
 func (s *seat) settle() {
 	switch {
+	case !s.last:
+		s.await()
 	case s.lot.isClosing():
 		s.retire()
 	case s.early:
@@ -141,6 +149,19 @@ func (s *seat) settle() {
 	default:
 		s.stage = idle
 		s.loop.SetTimer(&s.timer, time.Now().Add(s.lot.idle()))
+	}
+}
+
+// await waits for what follows in a stream.
+func (s *seat) await() {
+	s.stage = held
+	s.loop.StopTimer(&s.timer)
+	ev := loop.Readable
+	if s.early {
+		ev = 0
+	}
+	if s.socket.Watch(ev) != nil {
+		s.end()
 	}
 }
 

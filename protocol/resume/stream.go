@@ -1,7 +1,6 @@
 package resume
 
 import (
-	"context"
 	"net/http"
 	"time"
 
@@ -18,83 +17,47 @@ const (
 
 // A stream is the way of an endless answer (§3.3).
 type stream struct {
-	woken chan struct{} // has one if there may be something to say
-	ctx   context.Context
-	stop  context.CancelFunc
+	carrier *carrier
+	out     *polling.Stream
+	total   int // bytes that were said; the writer's own
 }
 
-var _ way = (*stream)(nil)
+var (
+	_ way            = (*stream)(nil)
+	_ polling.Source = (*stream)(nil)
+)
 
-func (s *stream) wake() {
-	select {
-	case s.woken <- struct{}{}:
-	default:
-	}
-}
-
+func (s *stream) wake()           { s.out.Wake() }
 func (s *stream) ready() bool     { return true }
-func (s *stream) end(int, string) { s.stop() }
+func (s *stream) end(int, string) { s.out.Wake() } // and Next says so
 
-// serveStream serves a stream, for as long as it lasts.
+// serveStream serves a stream, which outlives the request where it is parked.
 func (h *Handler) serveStream(w http.ResponseWriter, r *http.Request, a *ask, first wire.Frame, rest []byte) {
-	ctx, stop := context.WithCancel(r.Context())
-	defer stop()
-	out := h.Desk.Stream(w, wire.ContentType)
-	defer out.Close()
+	out := h.Desk.Stream(w, r, wire.ContentType)
 	if out.Write(wire.AppendPad(nil, padding)) != nil {
 		return
 	}
-	s := &stream{woken: make(chan struct{}, 1), ctx: ctx, stop: stop}
-	k := &carrier{kind: wire.Stream, way: s}
-	k, last := h.begin(nil, r, a, first, rest, k)
-	switch {
-	case last != nil:
-		_ = out.Write(last) // to whom it may concern
-	case k != nil:
-		s.run(k, out)
-		k.client.lost(k)
+	s := &stream{out: out, carrier: &carrier{kind: wire.Stream}}
+	s.carrier.way = s
+	k, last := h.begin(nil, r, a, first, rest, s.carrier)
+	if k != nil {
+		out.Run(s)
+		return
 	}
+	_ = out.Write(last) // to whom it may concern
+	out.Close()
 }
 
-// run writes what k has to say, until it ends.
-func (s *stream) run(k *carrier, out *polling.Stream) {
-	for total := 0; ; {
-		n, ends, err := s.write(k, out)
-		if ends || err != nil {
-			return
-		}
-		if total += n; total >= maxStream {
-			k.age()
-		}
-		if n > 0 {
-			continue
-		}
-		select {
-		case <-s.woken:
-		case <-s.ctx.Done():
-			return
-		}
-	}
+// Next has what the carrier says next.
+func (s *stream) Next(b []byte) (out []byte, more, ends bool) {
+	was := len(b)
+	b, more, ends = s.carrier.next(b, was+piece)
+	s.total += len(b) - was
+	return b, more, ends || s.total >= maxStream
 }
 
-// write writes once; memory is lent for it only.
-func (s *stream) write(k *carrier, out *polling.Stream) (n int, ends bool, err error) {
-	space := spaces.Get().(*[]byte)
-	defer spaces.Put(space)
-	b, _, ends := k.next((*space)[:0], piece)
-	if len(b) > 0 {
-		err = out.Write(b)
-	}
-	return len(b), ends, err
-}
-
-// age has k end behind what is said next.
-func (k *carrier) age() {
-	k.client.mu.Lock()
-	k.aged = true
-	k.client.mu.Unlock()
-	k.way.wake()
-}
+// Gone says that the stream is no more.
+func (s *stream) Gone() { s.carrier.client.lost(s.carrier) }
 
 // rotate says when k ends, as a stream. The caller holds the client's lock.
 func (k *carrier) rotate(now time.Time) {

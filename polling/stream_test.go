@@ -1,0 +1,416 @@
+package polling
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A feed is a source in the hands of a test.
+type feed struct {
+	out  *Stream
+	left chan struct{} // told each time that it is gone
+
+	mu      sync.Mutex
+	pending []byte
+	ends    bool
+	endless bool // there is always more
+	asked   bool // Next runs
+	over    bool // it said that it ends
+	faults  []string
+}
+
+// stream serves one whose first piece is "head ".
+func (r *rig) stream(w http.ResponseWriter, q *http.Request) {
+	if _, err := r.desk.Read(w, q, 100); err != nil {
+		r.t.Errorf("Read: %v", err)
+	}
+	f := &feed{out: r.desk.Stream(w, q, "text/plain"), left: make(chan struct{}, 10)}
+	if err := f.out.Write([]byte("head ")); err != nil {
+		return
+	}
+	r.feeds <- f
+	f.out.Run(f)
+}
+
+func (f *feed) Next(b []byte) (out []byte, more, ends bool) {
+	f.enter()
+	defer f.exit()
+	n := min(piece, len(f.pending))
+	b = append(b, f.pending[:n]...)
+	f.pending = f.pending[n:]
+	f.over = f.ends && len(f.pending) == 0
+	if f.endless {
+		b = append(b, large[:piece]...)
+	}
+	return b, len(f.pending) > 0 || f.endless, f.over
+}
+
+func (f *feed) enter() {
+	f.mu.Lock()
+	if f.asked || f.over {
+		f.faults = append(f.faults, fmt.Sprintf("Next was called: at once %v, after the end %v", f.asked, f.over))
+	}
+	f.asked = true
+}
+
+func (f *feed) exit() { f.asked = false; f.mu.Unlock() }
+
+func (f *feed) Gone() { f.left <- struct{}{} }
+
+// say has b written, and then the end of the answer.
+func (f *feed) say(b string, ends bool) {
+	f.mu.Lock()
+	f.pending = append(f.pending, b...)
+	f.ends = ends
+	f.mu.Unlock()
+	f.out.Wake()
+}
+
+// leaves waits until it is gone, which it may be once.
+func (f *feed) leaves(t testing.TB) {
+	t.Helper()
+	select {
+	case <-f.left:
+	case <-time.After(patience):
+		t.Fatal("a stream is not gone")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, fault := range f.faults {
+		t.Error(fault)
+	}
+	if len(f.left) > 0 {
+		t.Error("a stream is gone twice")
+	}
+}
+
+// feed is the next stream's.
+func (r *rig) feed() *feed {
+	r.t.Helper()
+	select {
+	case f := <-r.feeds:
+		return f
+	case <-time.After(patience):
+		r.t.Fatal("no stream has begun")
+		return nil
+	}
+}
+
+// open begins a stream, and has its body, of which the head was read.
+func (r *rig) open() (io.ReadCloser, *feed) {
+	r.t.Helper()
+	res, err := r.Client().Get(r.URL + "/stream")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { res.Body.Close() })
+	if got := res.Header.Get("Content-Type"); res.StatusCode != 200 || got != "text/plain" || res.ContentLength != -1 {
+		r.t.Errorf("got %d of %q, %d bytes; want 200 of text/plain, endless", res.StatusCode, got, res.ContentLength)
+	}
+	wants(r.t, res.Body, "head ")
+	return res.Body, r.feed()
+}
+
+// wants reads what must come next.
+func wants(t testing.TB, from io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(from, got); err != nil || string(got) != want {
+		t.Fatalf("got %.40q, %v; want %.40q", got[:n], err, want)
+	}
+}
+
+func TestAStreamGoesOnAndEnds(t *testing.T) {
+	inEveryWay(t, every, func(t *testing.T, r *rig) {
+		body, f := r.open()
+		for i := range 100 {
+			f.say(fmt.Sprint(i, " "), false)
+			wants(t, body, fmt.Sprint(i, " "))
+		}
+		f.say(large, false)
+		wants(t, body, large)
+		r.settled(held, 1)
+		f.say("bye", true)
+		if b, err := io.ReadAll(body); err != nil || string(b) != "bye" {
+			t.Errorf("got %q, %v; want bye and the end", b, err)
+		}
+		f.leaves(t)
+		r.settled(idle, 1)
+		f.say("late", false) // nobody asks
+	})
+}
+
+// What follows a stream on its connection is the next answer.
+func TestAConnectionIsUsedAgainAfterAStream(t *testing.T) {
+	inEveryWay(t, clear, func(t *testing.T, r *rig) {
+		c := r.dial()
+		c.get("/stream")
+		f := r.feed()
+		r.settled(held, 1)
+		c.get("/now") // ahead
+		f.say("one", false)
+		f.say("", true)
+		if a := c.answer(); a.body != "head one" {
+			t.Errorf("got %q; want head one", a.body)
+		}
+		f.leaves(t)
+		for range 2 {
+			if a := c.answer(); a.body != "now" {
+				t.Errorf("then got %q; want now", a.body)
+			}
+			c.get("/now")
+		}
+	})
+}
+
+// Each piece is a chunk of its own and leaves at once.
+func TestAStreamIsChunked(t *testing.T) {
+	inEveryWay(t, clear, func(t *testing.T, r *rig) {
+		c := r.dial()
+		c.get("/stream")
+		f := r.feed()
+		for line := ""; line != "\r\n"; {
+			var err error
+			if line, err = c.r.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wants(t, c.r, "5\r\nhead \r\n")
+		f.say("x", false)
+		wants(t, c.r, "1\r\nx\r\n")
+		f.say(strings.Repeat("y", 0x2ab), false)
+		wants(t, c.r, "2ab\r\n"+strings.Repeat("y", 0x2ab)+"\r\n")
+		f.say("", true)
+		wants(t, c.r, "0\r\n\r\n")
+		f.leaves(t)
+	})
+}
+
+// A client that knows no chunks has the stream up to the connection's end.
+func TestAStreamWithoutChunks(t *testing.T) {
+	inEveryWay(t, clear, func(t *testing.T, r *rig) {
+		c := r.dial()
+		c.send("GET /stream HTTP/1.0\r\nHost: a\r\n\r\n")
+		f := r.feed()
+		f.say("one", false)
+		f.say("two", true)
+		if a := c.answer(); a.body != "head onetwo" || !a.Close {
+			t.Errorf("got %q, close %v; want head onetwo, and the end", a.body, a.Close)
+		}
+		f.leaves(t)
+		c.ended()
+	})
+}
+
+func TestAStreamWhoseClientLeaves(t *testing.T) {
+	inEveryWay(t, every, func(t *testing.T, r *rig) {
+		body, f := r.open()
+		f.say("x", false)
+		wants(t, body, "x")
+		r.settled(held, 1)
+		body.Close()
+		f.leaves(t)
+		f.say("late", false)
+		if r.way.parks() {
+			within(t, "leaving the lot", func() bool { return r.desk.Lot.Len() == 0 })
+		}
+	})
+}
+
+func TestAStreamThatIsTakenSlowly(t *testing.T) {
+	inEveryWay(t, clear, func(t *testing.T, r *rig) {
+		c := r.dial()
+		c.narrow()
+		c.get("/stream")
+		f := r.feed()
+		f.say(large+large, false)
+		r.settled(writing, 1)
+		var all sync.WaitGroup
+		for range 10 { // while the loop writes
+			all.Go(func() { f.say("x", false) })
+		}
+		all.Wait()
+		f.say("", true)
+		if a := c.answer(); a.body != "head "+large+large+strings.Repeat("x", 10) {
+			t.Errorf("%d bytes came; want %d", len(a.body), 2*len(large)+15)
+		}
+		f.leaves(t)
+	})
+}
+
+func TestAStreamOfWhichNothingIsTakenIsCut(t *testing.T) {
+	inEveryWay(t, every, func(t *testing.T, r *rig) {
+		t.Parallel()
+		r.desk.WriteTimeout = 300 * time.Millisecond
+		if r.way.http2 { // the client takes it all, and keeps it
+			r.Client().Transport.(*http.Transport).HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 64 << 10}
+		}
+		body, f := r.open()
+		f.mu.Lock()
+		f.endless = true
+		f.mu.Unlock()
+		f.out.Wake()
+		f.leaves(t)
+		if _, err := io.Copy(io.Discard, body); err == nil {
+			t.Error("the answer ended well")
+		}
+	})
+}
+
+// What is said before the stream is parked is not lost.
+func TestAStreamThatIsWokenEarly(t *testing.T) {
+	inEveryWay(t, every, func(t *testing.T, r *rig) {
+		for i := range 50 {
+			res := make(chan reply, 1)
+			go func() { res <- r.do(must(http.NewRequest("GET", r.URL+"/stream", nil))) }()
+			f := r.feed()
+			f.say(fmt.Sprint(i), true)
+			if a := await(t, res); a.body != fmt.Sprint("head ", i) {
+				t.Fatalf("got %q; want head %d", a.body, i)
+			}
+			f.leaves(t)
+		}
+	})
+}
+
+func must(q *http.Request, err error) *http.Request {
+	if err != nil {
+		panic(err)
+	}
+	return q
+}
+
+// Messages come from anywhere while clients take them, leave, or the stream ends.
+func TestStreamingRacesAll(t *testing.T) {
+	inEveryWay(t, every, func(t *testing.T, r *rig) {
+		const said, by = 20, 3
+		var all sync.WaitGroup
+		for n := range 24 {
+			body, f := r.open()
+			for range by {
+				all.Go(func() {
+					for range said {
+						f.say("x", false)
+					}
+				})
+			}
+			all.Go(func() {
+				if n%3 == 0 {
+					io.CopyN(io.Discard, body, int64(n))
+					body.Close()
+				} else {
+					wants(t, body, strings.Repeat("x", said*by))
+					f.say("", true)
+					if b, err := io.ReadAll(body); err != nil || len(b) > 0 {
+						t.Errorf("then got %q, %v; want the end", b, err)
+					}
+				}
+				f.leaves(t)
+			})
+		}
+		all.Wait()
+	})
+}
+
+func TestAParkedStreamHasNoGoroutine(t *testing.T) {
+	const streams = 100
+	inEveryWay(t, parked, func(t *testing.T, r *rig) {
+		before, files := runtime.NumGoroutine(), descriptors(t)
+		var all []*raw
+		var feeds []*feed
+		for i := range streams {
+			c := r.dial()
+			c.get("/stream")
+			all, feeds = append(all, c), append(feeds, r.feed())
+			r.settled(held, i+1)
+		}
+		within(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= before+2 })
+		for i, f := range feeds {
+			f.say(fmt.Sprint(i), true)
+			if a := all[i].answer(); a.body != fmt.Sprint("head ", i) {
+				t.Fatalf("%d got %q", i, a.body)
+			}
+			all[i].Close()
+			f.leaves(t)
+		}
+		within(t, "leaving the lot", func() bool { return r.desk.Lot.Len() == 0 })
+		within(t, "descriptors to be closed", func() bool { return descriptors(t) <= files+2 })
+	})
+}
+
+// A lot that closes waits for its streams, which somebody ends.
+func TestClosingALotWithStreams(t *testing.T) {
+	inEveryWay(t, parked, func(t *testing.T, r *rig) {
+		c := r.dial()
+		c.get("/stream")
+		f := r.feed()
+		r.settled(held, 1)
+		closed := make(chan int)
+		go func() { closed <- r.desk.Lot.Close(context.Background()) }()
+		within(t, "closing", r.desk.Lot.isClosing)
+		f.say("last", false)
+		late := r.dial()
+		late.get("/stream") // keeps its goroutine
+		g := r.feed()
+		g.say("late", true)
+		if a := late.answer(); a.body != "head late" {
+			t.Errorf("got %q; want head late", a.body)
+		}
+		g.leaves(t)
+		select {
+		case <-closed:
+			t.Error("closed while a stream goes on")
+		default:
+		}
+		f.say(" words", true)
+		if a := c.answer(); a.body != "head last words" {
+			t.Errorf("got %q; want head last words", a.body)
+		}
+		f.leaves(t)
+		c.ended()
+		c.Close()
+		if n := <-closed; n != 0 {
+			t.Errorf("%d were cut; want none", n)
+		}
+	})
+}
+
+func TestClosingALotCutsStreams(t *testing.T) {
+	inEveryWay(t, parked, func(t *testing.T, r *rig) {
+		r.desk.WriteTimeout = patience
+		slow, still := r.dial(), r.dial()
+		slow.narrow()
+		slow.get("/stream")
+		f := r.feed()
+		f.say(large+large, true)
+		r.settled(writing, 1)
+		still.get("/stream")
+		g := r.feed()
+		r.settled(held, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if n := r.desk.Lot.Close(ctx); n != 2 {
+			t.Errorf("%d were cut; want 2", n)
+		}
+		f.leaves(t)
+		g.leaves(t)
+		g.say("late", true)
+		if n, _ := io.Copy(io.Discard, slow); n >= int64(2*len(large)) {
+			t.Error("the slow client got all")
+		}
+	})
+}
+
+// A parked stream keeps no buffer, no request and no goroutine.
+func TestParkedStreamsAreSmall(t *testing.T) {
+	if got := costOf(t, way{after: -1}, "/stream", func(r *rig) any { return r.feed() }); got > 1536 {
+		t.Errorf("a parked stream takes %.0f bytes beside its connection; want 1536 at most", got)
+	}
+}
