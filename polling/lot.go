@@ -19,7 +19,8 @@ const (
 )
 
 // A Lot is where connections wait without a goroutine: with a poll whose answer is
-// held back, then for the client to take it, then for the client's next request.
+// held back, or a stream for what follows in it, then for the client to take that, then
+// for the client's next request.
 // Its exported fields do not change while it is in use. Its connections must be
 // TCP or unix sockets, or wrap one and have a method NetConn that returns it.
 type Lot struct {
@@ -33,7 +34,8 @@ type Lot struct {
 	Idle time.Duration
 	// After is how long a poll keeps its goroutine before it is parked. Most polls
 	// of a busy session are answered by then, and parking would only cost: as much
-	// as the rest of a round trip. Default 250ms; negative: none.
+	// as the rest of a round trip. Streams are parked at once. Default 250ms; negative:
+	// none.
 	After time.Duration
 
 	calls sync.WaitGroup // of callbacks that were begun in a loop's callback

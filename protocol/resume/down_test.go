@@ -74,27 +74,28 @@ func decodeWelcomeLowest(t *testing.T, c *raw, r *rig) uint64 {
 // §6.2: a HELLO that comes again takes the carrier's place: what was there ends
 // without a word, and what goes down goes on by the new one.
 func TestHelloComesAgain(t *testing.T) {
-	r := newRig(t)
-	c := r.raw()
-	hello := c.hello()
-	first, second := c.dial(), c.dial()
-	first.send(hello)
-	w := c.welcomed(first.frame())
-	b := r.back.next()
-	second.send(hello)
-	if again := c.welcomed(second.frame()); again.Session != w.Session || again.Token != w.Token {
-		t.Errorf("welcomed by %+v, then %+v; want alike", *w, *again)
-	}
-	first.wantEnd(codeNormal)
-	b.say("x")
-	second.wantText(1, "x")
-	stream := c.stream(c.hello())
-	c.welcomed(stream.frame())
-	res := c.post(wire.Stream, c.hello(func(h *wire.Hello) { h.Generation, h.Use = c.last-1, 0 }))
-	defer res.Body.Close()
-	if _, err := stream.read(); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		t.Errorf("the first stream ended with %v", err)
-	}
+	inEveryWay(t, func(t *testing.T, r *rig) {
+		c := r.raw()
+		hello := c.hello()
+		first, second := c.dial(), c.dial()
+		first.send(hello)
+		w := c.welcomed(first.frame())
+		b := r.back.next()
+		second.send(hello)
+		if again := c.welcomed(second.frame()); again.Session != w.Session || again.Token != w.Token {
+			t.Errorf("welcomed by %+v, then %+v; want alike", *w, *again)
+		}
+		first.wantEnd(codeNormal)
+		b.say("x")
+		second.wantText(1, "x")
+		stream := c.stream(c.hello())
+		c.welcomed(stream.frame())
+		res := c.post(wire.Stream, c.hello(func(h *wire.Hello) { h.Generation, h.Use = c.last-1, 0 }))
+		defer res.Body.Close()
+		if _, err := stream.read(); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			t.Errorf("the first stream ended with %v", err)
+		}
+	})
 }
 
 // §7.2: pieces of a large message let a PING pass.

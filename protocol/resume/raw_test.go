@@ -2,6 +2,7 @@ package resume
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,12 +35,20 @@ type raw struct {
 }
 
 func (r *rig) raw() *raw {
-	t := &http.Transport{MaxIdleConnsPerHost: 4}
+	t := &http.Transport{MaxIdleConnsPerHost: 4, TLSClientConfig: r.trusts()}
 	r.t.Cleanup(t.CloseIdleConnections)
 	return &raw{
 		t: r.t, r: r, http: &http.Client{Transport: t, Timeout: patience}, header: http.Header{},
 		path: "/chat", query: "room=1&x=%20", attempt: wire.NewAttempt(), patience: patience,
 	}
+}
+
+// trusts is how clients of r trust it; nil: it has nothing to show.
+func (r *rig) trusts() *tls.Config {
+	if !r.secure {
+		return nil
+	}
+	return r.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 }
 
 // hello is the next HELLO: one that opens, or resumes what the client knows. It asks
@@ -151,7 +160,7 @@ func (c *raw) dial(protocols ...string) *line {
 	if len(protocols) == 0 {
 		protocols = wire.Offered(nil)
 	}
-	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: patience}
+	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: patience, TLSClientConfig: c.r.trusts()}
 	ws, res, err := d.Dial("ws"+strings.TrimPrefix(c.r.URL, "http")+c.path+"?"+c.query, c.header)
 	if err != nil {
 		c.t.Fatalf("dialing: %v, %v", err, res)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +32,7 @@ type rig struct {
 	t       testing.TB
 	h       *Handler
 	parks   bool
+	secure  bool // TLS ends here, so that nothing is parked
 	all     session.Sessions
 	live    proxy.Live
 	limiter *access.Limiter
@@ -39,12 +41,16 @@ type rig struct {
 	backs   backs
 }
 
-// inBothWays runs a test with polls that keep their goroutines, and with parked ones.
-func inBothWays(t *testing.T, test func(t *testing.T, r *rig), changes ...func(*rig)) {
-	t.Run("plain", func(t *testing.T) { test(t, newRig(t, changes...)) })
-	t.Run("parked", func(t *testing.T) {
-		test(t, newRig(t, append(changes, func(r *rig) { r.parks = true })...))
-	})
+// inEveryWay runs a test with requests that keep their goroutines, with parked ones, and
+// over TLS.
+func inEveryWay(t *testing.T, test func(t *testing.T, r *rig), changes ...func(*rig)) {
+	for name, way := range map[string]func(*rig){
+		"plain":  func(*rig) {},
+		"parked": func(r *rig) { r.parks = true },
+		"TLS":    func(r *rig) { r.secure = true },
+	} {
+		t.Run(name, func(t *testing.T) { test(t, newRig(t, append(slices.Clone(changes), way)...)) })
+	}
 }
 
 func newRig(t testing.TB, changes ...func(*rig)) *rig {
@@ -68,7 +74,11 @@ func newRig(t testing.TB, changes ...func(*rig)) *rig {
 		change(r)
 	}
 	r.Config.ErrorLog = log.New(io.Discard, "", 0)
-	r.Start()
+	if r.secure {
+		r.StartTLS()
+	} else {
+		r.Start()
+	}
 	if r.parks {
 		r.park()
 	}

@@ -288,7 +288,7 @@ func TestRandomSchedules(t *testing.T) {
 	if *long > 0 {
 		first, trials = uint64(time.Now().UnixNano()), uint64(*long)
 	}
-	inBothWays(t, func(t *testing.T, r *rig) {
+	inEveryWay(t, func(t *testing.T, r *rig) {
 		before := runtime.NumGoroutine()
 		defer func() {
 			r.empty()

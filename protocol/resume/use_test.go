@@ -14,38 +14,39 @@ import (
 // each message comes once, whole and in order by whatever carrier.
 func TestUseBackAndForth(t *testing.T) {
 	const count = 400
-	r := newRig(t)
-	c := r.raw()
-	lines := []*line{c.websocket(), c.websocket(func(h *wire.Hello) { h.Use = 0 }), c.stream(c.hello(func(h *wire.Hello) { h.Use = 0 }))}
-	c.welcomed(lines[2].frame())
-	b := r.back.next()
-	message := func(n uint64) string { return fmt.Sprint(n) + strings.Repeat("x", int(n%7)*20_000) }
-	go func() {
-		for n := uint64(1); n <= count; n++ {
-			b.say(message(n))
-		}
-	}()
-	in := &gathered{t: t, want: message, acks: make(chan wire.Ack, 100_000)}
-	for _, l := range lines {
-		go in.read(l)
-	}
-	late := time.After(patience)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for turn := uint64(2); ; {
-		select {
-		case a := <-in.acks:
-			lines[0].send(a.Append(nil))
-			if a.Received == count {
-				return
+	inEveryWay(t, func(t *testing.T, r *rig) {
+		c := r.raw()
+		lines := []*line{c.websocket(), c.websocket(func(h *wire.Hello) { h.Use = 0 }), c.stream(c.hello(func(h *wire.Hello) { h.Use = 0 }))}
+		c.welcomed(lines[2].frame())
+		b := r.back.next()
+		message := func(n uint64) string { return fmt.Sprint(n) + strings.Repeat("x", int(n%7)*20_000) }
+		go func() {
+			for n := uint64(1); n <= count; n++ {
+				b.say(message(n))
 			}
-		case <-tick.C:
-			turn++
-			lines[0].send(wire.Use{Turn: turn, Generation: 1 + turn%3}.Append(nil))
-		case <-late:
-			t.Fatalf("not over after %v", patience)
+		}()
+		in := &gathered{t: t, want: message, acks: make(chan wire.Ack, 100_000)}
+		for _, l := range lines {
+			go in.read(l)
 		}
-	}
+		late := time.After(patience)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for turn := uint64(2); ; {
+			select {
+			case a := <-in.acks:
+				lines[0].send(a.Append(nil))
+				if a.Received == count {
+					return
+				}
+			case <-tick.C:
+				turn++
+				lines[0].send(wire.Use{Turn: turn, Generation: 1 + turn%3}.Append(nil))
+			case <-late:
+				t.Fatalf("not over after %v", patience)
+			}
+		}
+	})
 }
 
 // A gathered is what comes by several carriers.
