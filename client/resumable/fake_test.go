@@ -50,6 +50,7 @@ type talk struct {
 	lax     bool   // what was injected is acknowledged too
 	inject  []byte // goes down as it is, once
 	warned  bool   // by an answer to a poll
+	busy    bool   // the backend takes nothing
 	got     int    // messages that came up
 	polls   int    // the newest is the one that is held
 	pongs   int
@@ -196,10 +197,7 @@ func (s *talk) take(f wire.Frame) (pong []byte, err error) {
 	case wire.TypeData:
 		d, _ := wire.ParseData(f.Body)
 		err = s.in.data(d)
-		for m, ok := s.in.read(); ok; m, ok = s.in.read() {
-			s.got++
-			s.f.app(s, m)
-		}
+		s.hand()
 	case wire.TypeAck:
 		a, _ := wire.ParseAck(f.Body)
 		if _, err = s.out.ack(a); s.lax {
@@ -223,6 +221,18 @@ func (s *talk) take(f wire.Frame) (pong []byte, err error) {
 		s.pongs++
 	}
 	return pong, err
+}
+
+// hand gives the backend what waits, unless that is busy.
+func (s *talk) hand() {
+	for !s.busy {
+		m, ok := s.in.read()
+		if !ok {
+			return
+		}
+		s.got++
+		s.f.app(s, m)
+	}
 }
 
 // use has messages go down by another carrier, behind an ACK: the last may be lost with

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sidecar/protocol/resume/wire"
@@ -26,6 +27,7 @@ const (
 	vainTries   = 20              // polls in a row that bring nothing at once are no hurry
 	vainTime    = 10 * time.Millisecond
 	sendTries   = 4 // sends that fail in a row end the carrier
+	maxPosts    = 3 // of one request, on connections that turn out to be dead
 )
 
 func bytesReader(p []byte) io.Reader { return bytes.NewReader(p) }
@@ -73,11 +75,7 @@ func because(ctx context.Context, err error) error {
 }
 
 func (k *carrier) ask(ctx context.Context, x exchange, mute *watch) error {
-	r, err := k.c.request(ctx, x.kind, x.body)
-	if err != nil {
-		return err
-	}
-	a, err := k.c.client.Do(r)
+	a, err := k.post(ctx, x)
 	if err != nil {
 		return err
 	}
@@ -93,6 +91,30 @@ func (k *carrier) ask(ctx context.Context, x exchange, mute *watch) error {
 		body = io.LimitReader(body, maxAnswer+1)
 	}
 	return k.listen(body, x, mute)
+}
+
+// post makes the request. One that gets no answer on a connection that has served before
+// is made again at once: whatever is on the way ends such connections as it likes, and all
+// in a request may come twice (§3.2). A poll that was welcomed sees to that itself, with a
+// PING; after a GOAWAY nobody comes back at once (§9.1).
+func (k *carrier) post(ctx context.Context, x exchange) (*http.Response, error) {
+	most := maxPosts
+	if x.kind == wire.Poll && !x.hello {
+		most = 1
+	}
+	for tries := 1; ; tries++ {
+		var old atomic.Bool
+		r, err := k.c.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn: func(i httptrace.GotConnInfo) { old.Store(i.Reused) },
+		}), x.kind, x.body)
+		if err != nil {
+			return nil, err
+		}
+		a, err := k.c.client.Do(r)
+		if err == nil || !old.Load() || tries == most || ctx.Err() != nil || k.c.left() {
+			return a, err
+		}
+	}
 }
 
 // checkAnswer tells a server of this protocol, or a request that failed, from anything

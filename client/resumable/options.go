@@ -175,8 +175,5 @@ func (c *Conn) request(ctx context.Context, kind wire.Kind, body []byte) (*http.
 		r.Host = host
 	}
 	r.Header.Set("Content-Type", wire.RequestType)
-	// A request may be repeated, as all in it is numbered: net/http then does so where a
-	// connection that waited for it turns out to be dead. nil: nothing is sent.
-	r.Header["Idempotency-Key"] = nil
 	return r, nil
 }

@@ -91,6 +91,7 @@ func (k *carrier) settle(x exchange, err error) bool {
 		k.at = c.out.taken
 		c.in.untold()
 		c.ackDue = c.in.news() && k == c.used
+		k.ping = k.proven() // the answer had an ACK, which only a request has said again
 	default:
 		if c.out.taken.before(x.upto) {
 			k.at = c.out.taken

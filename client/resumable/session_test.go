@@ -176,18 +176,21 @@ func TestGoaway(t *testing.T) {
 		s.goaway = 0
 		s.mu.Unlock()
 		start := time.Now()
-		before := len(r.f.said())
+		before, dials := len(r.f.said()), 0
+		r.mu.Lock()
+		r.fail = func() error { dials++; return nil }
+		r.mu.Unlock()
 		r.cut()
+		synctest.Wait()
+		if dials != 0 {
+			t.Errorf("%d connections were begun at once; want none before a random time is over", dials)
+		}
 		r.echo(c, "back")
 		if took := time.Since(start); took > 8*time.Second {
 			t.Errorf("back after %v; want at most 8s", took)
 		}
-		want := 1
-		if kind == Poll {
-			want = 0 // the request is repeated, and the carrier goes on
-		}
-		if n := len(r.f.said()) - before; n != want {
-			t.Errorf("%d HELLOs; want %d", n, want)
+		if n := len(r.f.said()) - before; n != 1 {
+			t.Errorf("%d HELLOs; want 1", n)
 		}
 	})
 }
