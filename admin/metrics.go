@@ -34,6 +34,10 @@ type Metrics struct {
 	limits     *prometheus.GaugeVec
 	maxFiles   prometheus.Gauge
 	maxSockets prometheus.Gauge
+
+	renewals prometheus.Counter
+	failures *prometheus.CounterVec
+	failed   sets
 }
 
 // A Build says what program this is.
@@ -58,6 +62,7 @@ func NewMetrics(b Build, sockets func() int) *Metrics {
 	m.registry.MustRegister(m.limits, buildInfo(b), prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "sidecar_client_sockets", Help: "Client sockets open now, with a connection on them or not, and requests over HTTP/2, which each count as one more."},
 		func() float64 { return float64(sockets()) }))
+	m.newCertificates()
 	m.reloadTime.SetToCurrentTime()
 	m.reloadOK.Set(1)
 	return m
@@ -125,22 +130,6 @@ func (m *Metrics) Limit(name string, n int) {
 func (m *Metrics) Descriptors(files, sockets int) {
 	m.maxFiles.Set(float64(files))
 	m.maxSockets.Set(float64(sockets))
-}
-
-// Certificate shows the end of the certificate that clients get, and whether the
-// files, when last read, held one that can be used. It is called once at most.
-func (m *Metrics) Certificate(expiry func() time.Time, fresh func() bool) {
-	show := func(name, help string, f func() float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
-	}
-	show("sidecar_tls_certificate_expiry_timestamp_seconds", "When the certificate that clients get expires, in Unix time.",
-		func() float64 { return float64(expiry().Unix()) })
-	show("sidecar_tls_certificate_fresh", "0 while the files hold no certificate and key that can be used: the old ones go on.", func() float64 {
-		if fresh() {
-			return 1
-		}
-		return 0
-	})
 }
 
 // handler serves the numbers. Several slow scrapers at once would each hold a

@@ -21,7 +21,14 @@ const maxFile = 1 << 20
 // files are a certificate's and its key's names.
 type files struct{ cert, key string }
 
-func filesOf(s Settings) files { return files{s.Cert, s.Key} }
+// filesOf are the pairs of s, in order.
+func filesOf(s Settings) []files {
+	all := make([]files, min(len(s.Cert), len(s.Key)))
+	for i := range all {
+		all[i] = files{s.Cert[i], s.Key[i]}
+	}
+	return all
+}
 
 // A content is what both files held at one time.
 type content struct{ cert, key []byte }
@@ -81,6 +88,19 @@ type pair struct {
 	sum   [sha256.Size]byte
 	cert  *tls.Certificate
 	leaf  *x509.Certificate
+	names []string // of leaf
+}
+
+// loadAll loads each of all, and tells the faults of all.
+func loadAll(all []files) ([]*pair, error) {
+	var faults []error
+	pairs := make([]*pair, len(all))
+	for i, f := range all {
+		var err error
+		pairs[i], err = load(f)
+		faults = append(faults, err)
+	}
+	return pairs, errors.Join(faults...)
 }
 
 // load reads and checks the pair in f.
@@ -105,7 +125,7 @@ func parse(f files, c content) (*pair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tls.key: %q cannot be used with the certificate in %q: %w; name another pair", f.key, f.cert, err)
 	}
-	return &pair{files: f, sum: c.sum(), cert: &cert, leaf: cert.Leaf}, nil
+	return &pair{files: f, sum: c.sum(), cert: &cert, leaf: cert.Leaf, names: names(cert.Leaf)}, nil
 }
 
 func checkCert(name string, text []byte) error {

@@ -1,234 +1,179 @@
 // Package certs keeps the tls.Config fresh by which clients' TLS ends here.
 //
-// So far there is one way: the mode files, a certificate and its key in PEM files
-// that something else renews. They are read again every ten seconds and at a
-// reload. A new pair is for handshakes from then on; connections that live keep
-// what they have. A new pair that cannot be used is logged once, and the old one
-// goes on.
+// Mode files serves pairs of PEM files that something else renews. The modes acme
+// and internal get and renew certificates themselves, by certmagic: acme from an
+// authority that speaks ACME (RFC 8555), internal from a local one whose root is made
+// on the first start. certmagic has a Config and a Cache of our own, and its package
+// globals are left alone; it opens no listener.
+//
+// A new certificate is for handshakes from then on; connections that live keep what
+// they have.
 package certs
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
-	"sync/atomic"
+	"net/http"
+	"os"
 	"time"
 )
 
-const (
-	// every is how often files are read. A change counts once two looks in a row
-	// have found the same, since a file may be seen half written.
-	every = 10 * time.Second
-	// soon is what a certificate may have left before its end is a warning.
-	soon = 14 * 24 * time.Hour
-)
+// soon is what a certificate may have left before its end is a warning.
+const soon = 14 * 24 * time.Hour
+
+// An Environment is what a Source takes from its surroundings and not from its
+// settings. The zero value is right but for the log.
+type Environment struct {
+	// Log is where the log goes. Default: nowhere.
+	Log *slog.Logger
+	// Renewed is told of each certificate that was got in another's place, and
+	// Failed of each failure, by one of Stages. Both may be called from many
+	// goroutines at once. Default: nobody is told.
+	Renewed func()
+	Failed  func(stage string)
+	// Handshake is what a handshake may wait for a certificate that is on order.
+	// The order goes on without it. Default 5s.
+	Handshake time.Duration
+	// Every is how often certificates are looked at for renewal; one with less than
+	// five times that left is renewed at once. Waits between failures grow to six
+	// times that. Default 10 minutes.
+	Every time.Duration
+}
+
+// Stages are where getting a certificate can fail: at an order for a new one, at one
+// for another in its place, at storage, or at on_demand.ask.
+var Stages = []string{"obtain", "renew", "storage", "ask"}
+
+func (e Environment) withDefaults() Environment {
+	if e.Log == nil {
+		e.Log = slog.New(slog.DiscardHandler)
+	}
+	if e.Renewed == nil {
+		e.Renewed = func() {}
+	}
+	if e.Failed == nil {
+		e.Failed = func(string) {}
+	}
+	if e.Handshake <= 0 {
+		e.Handshake = 5 * time.Second
+	}
+	if e.Every <= 0 {
+		e.Every = 10 * time.Minute
+	}
+	return e
+}
 
 // A Source is a tls.Config and what keeps it fresh. Its methods may be called from
 // many goroutines at once.
-type Source struct {
-	log    *slog.Logger
-	stop   context.CancelFunc
-	ended  chan struct{}
-	stale  atomic.Bool // the files hold what cannot be used
-	inUse  atomic.Pointer[pair]
-	mu     sync.Mutex // makes one change of inUse at a time
-	seen   [sha256.Size]byte
-	told   [sha256.Size]byte // what was complained about; the watcher's, as seen is
-	warned validity          // what was last logged of the pair in use; guarded by mu
+type Source struct{ keeper }
+
+// A keeper is what differs between the modes; its methods are those of Source.
+type keeper interface {
+	get(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	protocols() []string
+
+	Serves(host string) bool
+	Challenge(http.ResponseWriter, *http.Request) bool
+	Certificates() []Certificate
+	Fresh() bool
+	Missing() error
+	Prepare(Settings) (use func(), err error)
+	Begin()
+	Close()
 }
 
-// Check opens what s names, and tells every fault: key, value and remedy.
+// A Certificate is what is known of one that is served.
+type Certificate struct {
+	Names   []string // at least one, addresses among them
+	Expires time.Time
+}
+
+// Check opens what s names, and tells every fault: key, value and remedy. Nothing is
+// made, and no authority asked.
 func Check(s Settings) error {
-	if s.Mode != "files" {
-		return nil
+	if s.Managed() {
+		_, storage := s.checkedDir()
+		_, roots := s.roots()
+		_, mac := s.EAB.mac()
+		return errors.Join(storage, roots, mac)
 	}
-	_, err := load(filesOf(s))
+	_, err := loadAll(filesOf(s))
 	return err
 }
 
-// Start reads what s names, which must be there and good, and keeps it fresh until
-// Close. s is of mode files.
-func Start(s Settings, log *slog.Logger) (*Source, error) {
-	if s.Mode != "files" {
+// checkedDir is Dir, and a fault if something else is there.
+func (s Settings) checkedDir() (string, error) {
+	dir, err := s.Dir()
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return "", fmt.Errorf("tls.storage: %q is no directory; name one that outlives the program", dir)
+	}
+	return dir, nil
+}
+
+// Start is Environment.Start with nothing but a log.
+func Start(s Settings, log *slog.Logger) (*Source, error) { return Environment{Log: log}.Start(s) }
+
+// Start reads what s names, which must be as Check wants it, and keeps it fresh until
+// Close. s is of any mode but off. It asks no authority, and waits for none: what is
+// missing is ordered after Begin, and until then named by Missing.
+func (e Environment) Start(s Settings) (*Source, error) {
+	e = e.withDefaults()
+	if s.Managed() {
+		m, err := startManaged(s, e)
+		if err != nil {
+			return nil, err
+		}
+		return &Source{m}, nil
+	}
+	if s.Mode != modeFiles {
 		return nil, fmt.Errorf("tls.mode: %q is not served", s.Mode)
 	}
-	p, err := load(filesOf(s))
+	f, err := startFolder(s, e)
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	c := &Source{log: log, stop: stop, ended: make(chan struct{})}
-	c.use(p)
-	go c.watch(ctx)
-	return c, nil
+	return &Source{f}, nil
 }
 
-// Close ends the reading of files, and waits for its end. It may be called again.
-func (c *Source) Close() {
-	c.stop()
-	<-c.ended
-}
-
-// TLSConfig is for listeners: TLS 1.2 and up, HTTP/2 and HTTP/1.1 by ALPN.
-// Renegotiation, which TLS 1.2 still has, is not in crypto/tls for servers. A
-// client that names a host which the certificate does not have gets it all the
-// same, and judges for itself.
+// TLSConfig is for listeners: TLS 1.2 and up, HTTP/2 and HTTP/1.1 by ALPN, and the
+// protocol of the challenge tls-alpn-01 behind them, which ends with its handshake.
+// Renegotiation, which TLS 1.2 still has, is not in crypto/tls for servers.
+//
+// With mode files a client that names a host which no certificate has gets the first
+// all the same, and judges for itself. With the others it gets the alert
+// unrecognized_name, so that no stranger's name leads to an order.
 func (c *Source) TLSConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2", "http/1.1"},
+		NextProtos: append([]string{"h2", "http/1.1"}, c.protocols()...),
 		// Small records at first would show a page sooner, and cost each message of
 		// a WebSocket that was idle for a second more.
 		DynamicRecordSizingDisabled: true,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return c.inUse.Load().cert, nil
-		},
+		GetCertificate:              c.get,
 	}
 }
 
-// Serves reports whether the certificate in use is for host, a name or an address
-// without port.
-func (c *Source) Serves(host string) bool { return c.inUse.Load().leaf.VerifyHostname(host) == nil }
-
-// Expiry is the end of the certificate in use.
-func (c *Source) Expiry() time.Time { return c.inUse.Load().leaf.NotAfter }
-
-// Fresh reports whether the files, when last read, held a pair that can be used.
-func (c *Source) Fresh() bool { return !c.stale.Load() }
-
-// Prepare reads what s names and returns what puts it in force. Nothing has changed
-// until that is called, and nothing ever if there is an error. The paths may be new.
-func (c *Source) Prepare(s Settings) (use func(), err error) {
-	p, err := load(filesOf(s))
-	if err != nil {
-		return nil, err
-	}
-	return func() { c.use(p) }, nil
-}
-
-// use puts p in force, unless the same is.
-func (c *Source) use(p *pair) {
-	c.stale.Store(false)
-	c.mu.Lock()
-	if old := c.inUse.Load(); old == nil || old.files != p.files || old.sum != p.sum {
-		c.inUse.Store(p)
-		c.warned = unknown
-	}
-	c.mu.Unlock()
-	c.tellValidity()
-}
-
-// replace is use for what the watcher read: a reload may have changed the paths
-// meanwhile.
-func (c *Source) replace(old, p *pair) {
-	c.mu.Lock()
-	same := c.inUse.Load() == old
-	c.mu.Unlock()
-	if same {
-		c.use(p)
-	}
-}
-
-// watch looks at the files until ctx is done.
-func (c *Source) watch(ctx context.Context) {
-	defer close(c.ended)
-	t := time.NewTicker(every)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			c.look()
-		case <-ctx.Done():
-			return
+// Expiry is the first end of a certificate in use; zero where there is none.
+func (c *Source) Expiry() time.Time {
+	var first time.Time
+	for _, one := range c.Certificates() {
+		if first.IsZero() || one.Expires.Before(first) {
+			first = one.Expires
 		}
 	}
+	return first
 }
 
-// look reads the files once. Times and sizes of files are not asked: a clock that
-// is too coarse would hide a change, and to read some KiB costs as little.
-func (c *Source) look() {
-	old := c.inUse.Load()
-	text, err := old.files.read()
-	now := text.sum()
-	if err != nil {
-		now = sha256.Sum256([]byte(err.Error()))
+// contextOf is the handshake's. A ClientHelloInfo that a test made has none.
+func contextOf(h *tls.ClientHelloInfo) context.Context {
+	if ctx := h.Context(); ctx != nil {
+		return ctx
 	}
-	switch {
-	case now == old.sum:
-		c.told = [sha256.Size]byte{}
-		c.stale.Store(false)
-	case now != c.seen: // perhaps not written to its end
-	case now == c.told:
-	case !c.renew(old, text, err):
-		c.told = now
-	}
-	c.seen = now
-	c.tellValidity()
-}
-
-// renew puts what was read in force, or says why it cannot be and returns false. What
-// was put in force a slow reload may replace by what it had read earlier: then it is
-// to be renewed again.
-func (c *Source) renew(old *pair, text content, err error) bool {
-	var p *pair
-	if err == nil {
-		p, err = parse(old.files, text)
-	}
-	if err != nil {
-		c.stale.Store(true)
-		c.log.Error("the new certificate cannot be used; the old one goes on", "err", err, "expires", old.leaf.NotAfter)
-		return false
-	}
-	c.replace(old, p)
-	return true
-}
-
-// validity is what time makes of a certificate.
-type validity int
-
-const (
-	unknown validity = iota
-	good
-	early
-	ending
-	expired
-)
-
-func (p *pair) validity(now time.Time) validity {
-	switch {
-	case now.After(p.leaf.NotAfter):
-		return expired
-	case now.Before(p.leaf.NotBefore):
-		return early
-	case p.leaf.NotAfter.Sub(now) < soon:
-		return ending
-	}
-	return good
-}
-
-// tellValidity logs what time makes of the pair in use, when that has changed.
-func (c *Source) tellValidity() {
-	c.mu.Lock()
-	p := c.inUse.Load()
-	v := p.validity(time.Now())
-	known := v == c.warned
-	c.warned = v
-	c.mu.Unlock()
-	if known {
-		return
-	}
-	log := c.log.With("file", p.files.cert, "names", names(p.leaf), "from", p.leaf.NotBefore, "expires", p.leaf.NotAfter)
-	switch v {
-	case expired:
-		log.Warn("the certificate has expired; clients will refuse it")
-	case early:
-		log.Warn("the certificate is not valid yet; clients will refuse it")
-	case ending:
-		log.Warn("the certificate expires in less than 14 days")
-	default:
-		log.Info("certificate in use")
-	}
+	return context.Background()
 }

@@ -57,7 +57,7 @@ type rig struct {
 
 func filesSettings(p authority.Pair) certs.Settings {
 	s := certs.Default()
-	s.Mode, s.Cert, s.Key = "files", p.Cert, p.Key
+	s.Mode, s.Cert, s.Key = "files", []string{p.Cert}, []string{p.Key}
 	return s
 }
 

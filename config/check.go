@@ -28,18 +28,20 @@ func (l *loader) check() {
 	l.checkSessions()
 }
 
-// tlsModes are the ways to end TLS that are in this version.
-var tlsModes = []string{"off", "files"}
-
 func (l *loader) checkTLS() {
 	c := &l.config.TLS
-	if !slices.Contains(tlsModes, c.Mode) {
-		l.report("tls.mode", fmt.Sprintf("%q is not in this version of sidecar; it has: %s", c.Mode, strings.Join(tlsModes, ", ")))
-		return
+	if !slices.Contains([]string{"off", "files", "acme", "internal"}, c.Mode) {
+		return // which decoding has reported
 	}
 	l.validate(reflect.ValueOf(*c), "tls")
 	if c.Redirects() {
 		l.checkOwnListen("tls.http", c.HTTP)
+	}
+	_, set := l.where["tls.on_demand"]
+	_, allow := l.where["tls.on_demand.allow"]
+	_, ask := l.where["tls.on_demand.ask"]
+	if set && !allow && !ask {
+		l.report("tls.on_demand", "needs allow, ask or both: with neither any stranger could have certificates ordered")
 	}
 }
 

@@ -97,7 +97,7 @@ func TestReferenceNamesWhatIsPlanned(t *testing.T) {
 	}
 	_, missing, _ := strings.Cut(string(b), "## What is not in this version")
 	missing, _, _ = strings.Cut(missing, "\n## ")
-	for _, word := range append(append([]string{"acme", "internal"}, plannedKeys...), later...) {
+	for _, word := range append(append([]string{}, plannedKeys...), later...) {
 		if !strings.Contains(missing, "`"+word+"`") {
 			t.Errorf("%s is not named as missing in %s", word, docs)
 		}

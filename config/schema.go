@@ -144,11 +144,8 @@ func anyOf(these ...object) object {
 
 // words are what a key may hold in this version, nil for anything.
 func words(path string, f field) []string {
-	switch topName(path) {
-	case "protocols":
+	if topName(path) == "protocols" {
 		return inVersion
-	case "tls.mode":
-		return tlsModes
 	}
 	return f.enum()
 }

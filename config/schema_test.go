@@ -65,7 +65,7 @@ func TestSchemaAcceptsWhatLoads(t *testing.T) {
 // hands to one.
 var unseen = []string{
 	"alias-cycle", "colon", "control", "duplicate-key", "empty", "grammar-first-line", "latin1", "merge-key",
-	"ops", "ops-off", "ops-port", "ops-word", "origins", "proxies", "proxy-protocol", "root-tag", "syntax", "tab", "tag", "tls", "tls-files", "tls-http", "tls-http-listen", "tls-http-ops", "two-documents", "unknown-anchor",
+	"ops", "ops-off", "ops-port", "ops-word", "origins", "proxies", "proxy-protocol", "root-tag", "syntax", "tab", "tag", "tls", "tls-files", "tls-http", "tls-http-listen", "tls-http-ops", "tls-on-demand", "tls-pairs", "two-documents", "unknown-anchor",
 	"unspoken", "upstream-none", "variables", "window",
 }
 
@@ -96,7 +96,7 @@ func TestSchemaOfEachKind(t *testing.T) {
 	for _, text := range []string{
 		"{upstream: 'ws://a', x: 1}", "{heartbeat: {interval: fast}}", "{heartbeat: {interval: 10}}", "{limits: {message: 1XB}}",
 		"{limits: {connections: -1}}", "{limits: {connections: many}}", "{proxy_protocol: maybe}", "{log: {level: loud}}",
-		"{tls: {mode: acme}}", "{protocols: [sockjs]}", "{sockjs: {heartbeat: 25s}}", "{limits: {body: 1MB}}", "{session_memory: {evict: maybe}}", "{session_memory: {limit: -1}}", "{session_memory: {limit: never}}", "{upstream: 'ftp://a'}",
+		"{tls: {mode: maybe}}", "{protocols: [sockjs]}", "{sockjs: {heartbeat: 25s}}", "{limits: {body: 1MB}}", "{session_memory: {evict: maybe}}", "{session_memory: {limit: -1}}", "{session_memory: {limit: never}}", "{upstream: 'ftp://a'}",
 		"{routes: [{path: /a}]}", "{routes: [{path: a, upstream: 'ws://a'}]}", "{routes: [{upstream: 'ws://a', limits: {header_timeout: 1s}}]}",
 		"{routes: [{upstream: 'ws://a', listen: ':1'}]}", "{routes: {}}", "{protocols: []}", "{origins: []}",
 	} {

@@ -177,6 +177,9 @@ func (p *plan) closeBackends() {
 // conditions are what readiness asks.
 func (s *Server) conditions() []admin.Check {
 	list := []admin.Check{{Name: "serving", Ask: s.serving}}
+	if s.certs != nil {
+		list = append(list, admin.Check{Name: "certificates", Ask: s.certified})
+	}
 	if p := s.inForce.Load(); p.config.Ops.CheckUpstream {
 		list = append(list, p.checks...)
 	}

@@ -9,7 +9,7 @@ import (
 	"sidecar/access"
 )
 
-// bindRedirect opens the plain listener that redirects to https.
+// bindRedirect opens the plain listener that redirects to https and answers http-01.
 func (s *Server) bindRedirect() error {
 	if !s.boot.TLS.Redirects() {
 		return nil
@@ -35,8 +35,9 @@ func (s *Server) redirector() *http.Server {
 	return h
 }
 
-// redirect sends a client to the same URL with https. Only to a host that the
-// certificate is for: what a stranger can make somebody's client or cache ask for
+// redirect sends a client to the same URL with https, unless it is an authority that
+// looks for the answer to a challenge of the kind http-01. Only to a host that there
+// is a certificate for: what a stranger can make somebody's client or cache ask for
 // must not choose where it is sent.
 func (s *Server) redirect(w http.ResponseWriter, r *http.Request) {
 	defer s.logPanic()
@@ -44,9 +45,12 @@ func (s *Server) redirect(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, refusal)
 		return
 	}
+	if s.certs.Challenge(w, r) {
+		return
+	}
 	host := hostOf(r.Host)
 	if !s.certs.Serves(host) {
-		s.refuse(w, r, &access.Refusal{Status: http.StatusMisdirectedRequest, Reason: "host", Text: "this host is not in the certificate (tls.cert)"})
+		s.refuse(w, r, &access.Refusal{Status: http.StatusMisdirectedRequest, Reason: "host", Text: "there is no certificate for this host (tls)"})
 		return
 	}
 	status := http.StatusPermanentRedirect // keeps the method and the body

@@ -103,7 +103,7 @@ func FuzzRedirect(f *testing.F) {
 	}
 	ca := authority.New(f)
 	files := ca.Files(f, append(certNames, "*.wild.example", "::1")...)
-	source, err := certs.Start(certs.Settings{Mode: "files", Cert: files.Cert, Key: files.Key}, slog.New(slog.DiscardHandler))
+	source, err := certs.Start(certs.Settings{Mode: "files", Cert: []string{files.Cert}, Key: []string{files.Key}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		f.Fatal(err)
 	}

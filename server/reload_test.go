@@ -126,7 +126,11 @@ func TestNeedRestart(t *testing.T) {
 		"nothing":         {func(*config.Config) {}, ""},
 		"what may change": {func(c *config.Config) { c.Drain.For = time.Second; c.Limits.Access.Connections = 3 }, ""},
 		"tls":             {func(c *config.Config) { c.TLS.Mode, c.TLS.HTTP, c.TLS.Loop = "files", "off", false }, "tls.mode,tls.http,tls.loop"},
-		"another pair":    {func(c *config.Config) { c.TLS.Cert, c.TLS.Key = "a", "b" }, ""},
+		"another pair":    {func(c *config.Config) { c.TLS.Cert, c.TLS.Key = []string{"a"}, []string{"b"} }, ""},
+		"other names":     {func(c *config.Config) { c.TLS.Domains, c.TLS.OnDemand.Ask = []string{"a"}, "http://a" }, ""},
+		"another authority": {func(c *config.Config) {
+			c.TLS.Email, c.TLS.CA, c.TLS.CARoots, c.TLS.Storage, c.TLS.Challenges, c.TLS.EAB.KeyID = "a@b.c", "https://a", "a", "/a", nil, "a"
+		}, "tls.email,tls.ca,tls.ca_roots,tls.storage,tls.challenges,tls.eab"},
 		"slow clients":    {func(c *config.Config) { c.Limits.Proxy.WriteTimeout = time.Minute }, ""},
 		"trusted proxies": {func(c *config.Config) { c.TrustedProxies = nil }, "trusted_proxies (for proxy_protocol)"},
 	} {

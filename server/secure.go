@@ -1,12 +1,14 @@
 package server
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"sidecar/access"
+	"sidecar/admin"
 	"sidecar/certs"
 	"sidecar/config"
 )
@@ -21,16 +23,35 @@ const (
 )
 
 // startCerts starts what keeps certificates fresh. Close or stop ends it.
-func (s *Server) startCerts() (err error) {
+func (s *Server) startCerts(e Environment) (err error) {
 	if !s.boot.TLS.On() {
 		return nil
 	}
-	if s.certs, err = certs.Start(s.boot.TLS, s.log); err != nil {
+	around := certs.Environment{
+		Log: s.log, Renewed: s.metrics.Renewed, Failed: s.metrics.CertificateFailed,
+		Handshake: s.boot.Limits.HeaderTimeout, Every: e.RenewEvery,
+	}
+	if s.certs, err = around.Start(s.boot.TLS); err != nil {
 		return err
 	}
-	s.metrics.Certificate(s.certs.Expiry, s.certs.Fresh)
+	s.metrics.Certificates(s.expiries, s.certs.Fresh)
 	return nil
 }
+
+// expiries are the ends of certificates by the first name of each.
+func (s *Server) expiries() []admin.Expiry {
+	var all []admin.Expiry
+	for _, c := range s.certs.Certificates() {
+		all = append(all, admin.Expiry{Name: c.Names[0], At: c.Expires})
+	}
+	return all
+}
+
+// certified is the condition that no name lacks its certificate.
+func (s *Server) certified(context.Context) error { return s.certs.Missing() }
+
+// LocalRoot is the root of the local authority of tls.mode internal, as PEM.
+func LocalRoot(c config.Config) ([]byte, error) { return certs.Root(c.TLS) }
 
 func (s *Server) closeCerts() {
 	if s.certs != nil {

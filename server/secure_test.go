@@ -31,7 +31,7 @@ var certNames = []string{"127.0.0.1", "localhost", "good.example"}
 func parseTLS(t *testing.T, p authority.Pair, text string, args ...any) config.Config {
 	t.Helper()
 	c := parse(t, text, args...)
-	c.TLS.Mode, c.TLS.Cert, c.TLS.Key, c.TLS.HTTP = "files", p.Cert, p.Key, "127.0.0.1:0"
+	c.TLS.Mode, c.TLS.Cert, c.TLS.Key, c.TLS.HTTP = "files", []string{p.Cert}, []string{p.Key}, "127.0.0.1:0"
 	return c
 }
 
@@ -45,7 +45,7 @@ func startTLSIn(t *testing.T, e Environment, c config.Config) *secured {
 	t.Helper()
 	ca := authority.New(t)
 	files := ca.Files(t, certNames...)
-	c.TLS.Mode, c.TLS.Cert, c.TLS.Key, c.TLS.HTTP = "files", files.Cert, files.Key, "127.0.0.1:0"
+	c.TLS.Mode, c.TLS.Cert, c.TLS.Key, c.TLS.HTTP = "files", []string{files.Cert}, []string{files.Key}, "127.0.0.1:0"
 	return &secured{start(t, e, c), ca, files}
 }
 
@@ -228,7 +228,7 @@ func TestANewCertificateLeavesLiveConnectionsAlone(t *testing.T) {
 	if res, _ := s.get(h2, "/"); res.TLS.PeerCertificates[0].SerialNumber.String() != old {
 		t.Error("the live HTTP/2 connection was not used again")
 	}
-	if _, text := s.opsGet("/metrics"); !strings.Contains(text, fmt.Sprintf("sidecar_tls_certificate_expiry_timestamp_seconds %g\n", float64(s.certs.Expiry().Unix()))) ||
+	if _, text := s.opsGet("/metrics"); !strings.Contains(text, fmt.Sprintf("sidecar_tls_certificate_expiry_timestamp_seconds{name=%q} %g\n", certNames[2], float64(s.certs.Expiry().Unix()))) ||
 		!strings.Contains(text, "sidecar_tls_certificate_fresh 1\n") {
 		t.Error("the metrics are not of the new certificate")
 	}
@@ -239,12 +239,12 @@ func TestReloadTakesOtherFiles(t *testing.T) {
 	old := s.serial()
 	c := s.boot
 	other := s.ca.Files(t, certNames...)
-	c.TLS.Cert = other.Cert
+	c.TLS.Cert = []string{other.Cert}
 	err := s.Reload(c)
 	if err == nil || !strings.Contains(err.Error(), "reloading: tls.key: ") || s.serial() != old {
 		t.Errorf("half a pair: %v; want the fault of the key, and the old certificate", err)
 	}
-	c.TLS.Key = other.Key
+	c.TLS.Key = []string{other.Key}
 	if err := s.Reload(c); err != nil || s.serial() == old {
 		t.Errorf("%v; want the other certificate", err)
 	}

@@ -46,6 +46,9 @@ type Environment struct {
 	// Goroutines relays each connection with two goroutines, as everywhere but on
 	// Linux, also where epoll loops can be had.
 	Goroutines bool
+	// RenewEvery is how often certificates are looked at for renewal, with tls.mode
+	// acme and internal. Default 10 minutes.
+	RenewEvery time.Duration
 }
 
 // A Server is the whole program short of flags and signals.
@@ -121,7 +124,7 @@ func (s *Server) begin(e Environment) error {
 	if err := s.startLoops(e); err != nil {
 		return err
 	}
-	if err := s.startCerts(); err != nil {
+	if err := s.startCerts(e); err != nil {
 		return err
 	}
 	p, err := s.plan(s.boot, nil)
@@ -272,6 +275,9 @@ func (s *Server) Run(ctx context.Context) error {
 		s.listening.Go(func() { failed <- s.ops.Serve(s.opsListener) })
 	}
 	s.listening.Go(func() { keepMemory(s.life, s.log) })
+	if s.certs != nil {
+		s.certs.Begin() // now that challenges can be answered
+	}
 	var cause error
 	select {
 	case <-ctx.Done():

@@ -42,6 +42,7 @@ func commands() []command {
 		{"check", "[--config FILE]", "tell every fault of the configuration, and do nothing else", program.check, true},
 		{"config", "[--config FILE]", "print the settings in force, secrets masked", program.config, true},
 		{"schema", "", "print a JSON Schema of sidecar.yaml, for editors", program.schema, false},
+		{"root", "[--config FILE]", "print the root of the local authority (tls.mode internal) as PEM", program.root, true},
 		{"health", "[--config FILE]", "ask the ops listener whether this sidecar is ready: exit code 0 or 1", program.health, true},
 		{"demo", "[--once] [--listen ADDRESS]", "show it at work in front of a built-in backend", program.demo, false},
 		{"version", "[--json]", "print what program this is", program.version, false},
@@ -126,7 +127,7 @@ func (p program) load(name string, args []string) (src config.Source, c config.C
 		return src, c, done, code
 	}
 	c, err := config.Load(src)
-	if err != nil && name == "health" {
+	if err != nil && (name == "health" || name == "root") {
 		c, err = loadOps(src, err)
 	}
 	if err != nil {

@@ -1,0 +1,321 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// A managed gets certificates and renews them: those of its scope's names from the
+// start, and others on demand. certmagic renews the former by itself, looking at them
+// every Environment.Every; the latter are renewed by handshakes that get them, so that
+// names which nobody asks for any more cost no orders.
+type managed struct {
+	env       Environment
+	challenge []string // kinds
+	authority string   // as the log names it
+	store     *store
+	cache     *certmagic.Cache
+	steady    *certmagic.Config     // of the scope's names
+	demand    *certmagic.Config     // of all others; its OnDemand keeps certmagic from renewing them
+	acme      *certmagic.ACMEIssuer // nil with mode internal
+	decoy     decoy                 // nil with it
+	scope     atomic.Pointer[scope]
+	orders    chan struct{} // a token for each order under way
+	jobs      flight[error] // for names on demand
+
+	life    context.Context
+	end     context.CancelFunc
+	begun   chan struct{}
+	begin   sync.Once
+	close   sync.Once
+	keeping sync.WaitGroup
+
+	mu     sync.Mutex
+	keeps  map[string]context.CancelFunc // by name of the scope
+	faults map[string]error              // the last of a name of the scope, since it went well
+	asked  *simplelru.LRU[string, *asked]
+}
+
+const (
+	// maxOrders bounds orders under way, and maxJobs the names on demand that
+	// somebody waits for or that are renewed; a handshake for one more fails.
+	maxOrders = 8
+	maxJobs   = 64
+	// maxAsked bounds the certificates on demand in memory. Those of the names that
+	// were asked for least recently are read from storage again.
+	maxAsked = 4096
+	// loadTime is what the start waits for storage to show what it has.
+	loadTime = 2 * time.Second
+)
+
+// A scope is what a reload may change.
+type scope struct {
+	list  []string
+	names nameSet
+	gate  *gate // nil: nothing on demand
+	set   OnDemand
+}
+
+// covers reports whether there may be a certificate for name.
+func (s *scope) covers(name string) bool {
+	return s.names.has(name) || s.gate != nil && s.gate.allows(name) && checkName(name) == ""
+}
+
+func startManaged(s Settings, e Environment) (*managed, error) {
+	dir, err := s.checkedDir()
+	if err != nil {
+		return nil, err
+	}
+	return manage(s, e, &certmagic.FileStorage{Path: dir}, dir)
+}
+
+// manage is startManaged with the storage of a test.
+func manage(s Settings, e Environment, storage certmagic.Storage, path string) (*managed, error) {
+	m := &managed{
+		env: e, authority: "local", store: &store{Storage: storage, path: path, log: e.Log, failed: e.Failed},
+		orders: make(chan struct{}, maxOrders), jobs: flight[error]{most: maxJobs},
+		begun: make(chan struct{}), keeps: map[string]context.CancelFunc{}, faults: map[string]error{},
+	}
+	m.asked, _ = simplelru.NewLRU(maxAsked, m.forget) // fails only for a size below 1
+	m.scope.Store(m.scopeOf(s))
+	m.life, m.end = context.WithCancel(context.Background())
+	if err := m.equip(s); err != nil {
+		m.Close()
+		return nil, err
+	}
+	m.keepAll(m.scope.Load().list)
+	return m, nil
+}
+
+// equip makes what is certmagic's.
+func (m *managed) equip(s Settings) error {
+	zap := newZap(m.env.Log)
+	m.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: m.configOf, RenewCheckInterval: m.env.Every, Logger: zap,
+	})
+	// Without any issuer New would take that of certmagic's package globals.
+	issuers := []certmagic.Issuer{&local{store: m.store, path: m.store.path, log: m.env.Log, life: leafLife}}
+	base := certmagic.Config{Storage: m.store, Logger: zap, OnEvent: m.event, Issuers: issuers}
+	m.steady = certmagic.New(m.cache, base)
+	base.OnDemand = &certmagic.OnDemandConfig{DecisionFunc: func(context.Context, string) error { return errNotAllowed }}
+	m.demand = certmagic.New(m.cache, base)
+	if s.Mode != modeACME {
+		return nil
+	}
+	if err := m.equipACME(s); err != nil {
+		return err
+	}
+	issuers = []certmagic.Issuer{m.acme}
+	m.steady.Issuers, m.demand.Issuers = issuers, issuers
+	return nil
+}
+
+func (m *managed) equipACME(s Settings) (err error) {
+	m.authority, m.challenge = s.directory(), s.Challenges
+	if m.decoy, err = newDecoy(); err != nil {
+		return err
+	}
+	m.acme, err = newACME(s, m.steady, m.decoy.Addr(), m.steady.Logger)
+	return err
+}
+
+// configOf is certmagic's question how to look after c. It holds its cache's lock.
+func (m *managed) configOf(c certmagic.Certificate) (*certmagic.Config, error) {
+	if names := m.scope.Load().names; slices.ContainsFunc(c.Names, func(n string) bool { _, own := names[n]; return own }) {
+		return m.steady, nil
+	}
+	return m.demand, nil
+}
+
+func (m *managed) scopeOf(s Settings) *scope {
+	list := s.Names()
+	next := &scope{list: list, names: newNameSet(list), set: s.OnDemand}
+	if s.OnDemand.On() {
+		next.gate = newGate(s.OnDemand, m.env.Failed)
+	}
+	return next
+}
+
+// Begin lets orders begin. It is for when the listeners are there that answer the
+// authority's challenges. It may be called again.
+func (m *managed) Begin() { m.begin.Do(func() { close(m.begun) }) }
+
+// Close ends everything, and waits for its end. It may be called again.
+func (m *managed) Close() {
+	m.close.Do(func() {
+		m.end()
+		m.keeping.Wait()
+		m.jobs.shut()
+		if m.cache != nil {
+			m.cache.Stop()
+		}
+		if m.decoy.Listener != nil {
+			_ = m.decoy.Close()
+		}
+		m.scope.Load().gate.close()
+	})
+}
+
+func (m *managed) protocols() []string {
+	if slices.Contains(m.challenge, challengeALPN) {
+		return []string{"acme-tls/1"}
+	}
+	return nil
+}
+
+// Challenge answers r if it asks for the token of a challenge under way, here or at
+// an instance that shares the storage; else it does nothing and returns false.
+func (m *managed) Challenge(w http.ResponseWriter, r *http.Request) bool {
+	if m.acme == nil || !certmagic.LooksLikeHTTPChallenge(r) {
+		return false
+	}
+	host := hostOf(r)
+	return host != "" && m.scope.Load().covers(host) && m.acme.HandleHTTPChallenge(w, r)
+}
+
+// Serves reports whether there is a certificate for host, or may be one.
+func (m *managed) Serves(host string) bool {
+	sc := m.scope.Load()
+	name := canonical(host)
+	if sc.names.has(name) {
+		return true
+	}
+	if sc.gate == nil || checkName(name) != "" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(m.life, 2*askTime)
+	defer cancel()
+	return sc.gate.judge(ctx, name) == nil
+}
+
+// Certificates are those in memory.
+func (m *managed) Certificates() []Certificate {
+	names := slices.Clone(m.scope.Load().list)
+	m.mu.Lock()
+	names = append(names, m.asked.Keys()...)
+	m.mu.Unlock()
+	var all []Certificate
+	for _, n := range names {
+		if c, found := m.best(n); found {
+			all = append(all, Certificate{[]string{n}, c.Leaf.NotAfter})
+		}
+	}
+	return all
+}
+
+// best is the certificate for exactly this name that lasts longest.
+func (m *managed) best(name string) (best certmagic.Certificate, found bool) {
+	for _, c := range m.cache.AllMatchingCertificates(name) {
+		if slices.Contains(c.Names, name) && c.Leaf != nil && (!found || c.Leaf.NotAfter.After(best.Leaf.NotAfter)) {
+			best, found = c, true
+		}
+	}
+	return best, found
+}
+
+// Fresh reports whether every name has its certificate and the last try to get or
+// renew each went well.
+func (m *managed) Fresh() bool {
+	m.mu.Lock()
+	faults := len(m.faults)
+	m.mu.Unlock()
+	return faults == 0 && m.Missing() == nil
+}
+
+// Missing names what has no valid certificate, and why; nil is nothing. Names on
+// demand are not missed.
+func (m *managed) Missing() error {
+	const most = 10 // the rest is counted
+	var lines []string
+	more := 0
+	for _, n := range m.scope.Load().list {
+		what := m.lacks(n)
+		if what == "" {
+			continue
+		}
+		if len(lines) == most {
+			more++
+			continue
+		}
+		lines = append(lines, n+": "+what)
+	}
+	if more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(lines, "; "))
+}
+
+// lacks is "" for a name that has a valid certificate.
+func (m *managed) lacks(name string) string {
+	what := "no certificate yet"
+	if c, found := m.best(name); found {
+		if !c.Expired() {
+			return ""
+		}
+		what = "its certificate has expired"
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.faults[name]; err != nil {
+		what += ": " + err.Error()
+	}
+	return what
+}
+
+// get is the certificate of a handshake. nil without an error makes crypto/tls send
+// the alert unrecognized_name.
+func (m *managed) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	sc := m.scope.Load()
+	name := normal(hello.ServerName)
+	if name == "" {
+		if m.acme != nil {
+			return nil, nil
+		}
+		name = sc.unnamed(hello.Conn)
+	}
+	if !sc.covers(name) {
+		return nil, nil
+	}
+	if isChallenge(hello) && len(m.protocols()) > 0 {
+		return m.steady.GetCertificate(hello)
+	}
+	c, found := m.find(hello, name)
+	switch {
+	case !sc.names.has(name):
+		return m.demanded(hello, name, sc.gate, c, found)
+	case !found:
+		return nil, fmt.Errorf("there is no certificate for %q yet", name)
+	}
+	return &c.Certificate, nil
+}
+
+func (m *managed) find(hello *tls.ClientHelloInfo, name string) (certmagic.Certificate, bool) {
+	c, err := certmagic.DefaultCertificateSelector(hello, m.cache.AllMatchingCertificates(name))
+	return c, err == nil
+}
+
+// unnamed is the name for a client that gives none, as one that was given an address
+// does: the address it came to, else the first of the scope.
+func (s *scope) unnamed(c net.Conn) string {
+	if c != nil {
+		if host, _, err := net.SplitHostPort(c.LocalAddr().String()); err == nil && s.names.has(canonical(host)) {
+			return canonical(host)
+		}
+	}
+	return s.list[0]
+}
