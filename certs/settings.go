@@ -148,7 +148,7 @@ func (s Settings) Validate() error {
 
 func (s Settings) validateFiles() error {
 	switch {
-	case len(s.Cert) == 0 || len(s.Key) == 0:
+	case len(s.Cert) == 0 || len(s.Key) == 0, slices.Contains(s.Cert, ""), slices.Contains(s.Key, ""):
 		return errors.New("mode: files needs cert and key")
 	case len(s.Cert) != len(s.Key):
 		return fmt.Errorf("key: %d are named for %d of cert; name one for each, in the same order", len(s.Key), len(s.Cert))

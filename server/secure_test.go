@@ -228,7 +228,7 @@ func TestANewCertificateLeavesLiveConnectionsAlone(t *testing.T) {
 	if res, _ := s.get(h2, "/"); res.TLS.PeerCertificates[0].SerialNumber.String() != old {
 		t.Error("the live HTTP/2 connection was not used again")
 	}
-	if _, text := s.opsGet("/metrics"); !strings.Contains(text, fmt.Sprintf("sidecar_tls_certificate_expiry_timestamp_seconds{name=%q} %g\n", certNames[2], float64(s.certs.Expiry().Unix()))) ||
+	if _, text := s.opsGet("/metrics"); !strings.Contains(text, fmt.Sprintf("sidecar_tls_certificate_expiry_timestamp_seconds{name=%q} %g\n", certNames[1], float64(s.certs.Expiry().Unix()))) ||
 		!strings.Contains(text, "sidecar_tls_certificate_fresh 1\n") {
 		t.Error("the metrics are not of the new certificate")
 	}
