@@ -221,7 +221,13 @@ func (s *socket) say(last []byte) {
 	s.wake()
 }
 
-// spaces are lent for what is being written.
+// parcel is the most bytes of one message to a client. On a slow path a browser sees
+// nothing of a message until it is whole, and takes that for silence; and what it would
+// acknowledge meanwhile waits as long. A message of 16 KiB still goes in one.
+const parcel = 16<<10 + 256
+
+// parcels are lent for what is being written to a WebSocket, spaces for streams.
+var parcels = sync.Pool{New: func() any { b := make([]byte, 0, parcel+1<<10); return &b }}
 var spaces = sync.Pool{New: func() any { b := make([]byte, 0, piece+1<<10); return &b }}
 
 // Next has what is to be written: one message of whole frames.
@@ -236,9 +242,9 @@ func (s *socket) Next(buf []session.Message) ([]session.Message, *session.Close)
 		return buf, nil
 	}
 	if s.space == nil {
-		s.space = spaces.Get().(*[]byte)
+		s.space = parcels.Get().(*[]byte)
 	}
-	b, _, ends := k.next((*s.space)[:0], piece)
+	b, _, ends := k.next((*s.space)[:0], parcel)
 	if len(b) == 0 {
 		s.release()
 	} else {
@@ -252,7 +258,7 @@ func (s *socket) Next(buf []session.Message) ([]session.Message, *session.Close)
 
 func (s *socket) release() {
 	if s.space != nil {
-		spaces.Put(s.space)
+		parcels.Put(s.space)
 		s.space = nil
 	}
 }

@@ -1,0 +1,74 @@
+package resume
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"sidecar/protocol/resume/wire"
+	"sidecar/session"
+)
+
+// A slow connection brings so many bytes a second.
+type slow struct {
+	net.Conn
+	rate int
+}
+
+func (s slow) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p[:min(len(p), s.rate/4)])
+	time.Sleep(time.Duration(n) * time.Second / time.Duration(s.rate))
+	return n, err
+}
+
+// §3.1, §10: by a path of 1 kB/s a client hears something in time, although it sees
+// nothing of a message until that is whole, and is heard by what it acknowledges.
+func TestSlowPathIsNotSilent(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		d := websocket.Dialer{Subprotocols: wire.Offered(nil), NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := b.pipe.dial(ctx, network, addr)
+			return slow{c, 1000}, err
+		}}
+		ws, _, err := d.Dial("ws://x/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ws.Close()
+		l := &line{t: t, c: b.raw, ws: ws}
+		l.send(b.hello())
+		b.welcomed(l.frame())
+		want := bytes.Repeat([]byte("slow "), 40_000)
+		b.c.session.Deliver(session.Message{Data: want})
+		silence := b.h.Heartbeat.Interval + b.h.Heartbeat.Timeout
+		for in := (wire.Assembly{Limit: 1 << 20}); ; {
+			before := time.Now()
+			f := l.frame()
+			if took := time.Since(before); took > silence {
+				t.Errorf("heard nothing for %v; want a frame within %v", took, silence)
+			}
+			switch f.Type {
+			case wire.TypePing:
+				l.send(wire.AppendPong(nil, f.Body))
+			case wire.TypeData:
+				data, err := wire.ParseData(f.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, whole, err := in.Add(data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if whole && !bytes.Equal(got, want) {
+					t.Errorf("%d bytes came; want %d others", len(got), len(want))
+				}
+				if l.send(in.Ack(0).Append(nil)); whole {
+					return
+				}
+			}
+		}
+	})
+}
