@@ -41,6 +41,7 @@ type quiet struct {
 	got    []string
 	closed *session.Close
 	block  chan struct{} // writes wait until it is closed; nil: they do not
+	hold   chan struct{} // and so does Close
 }
 
 func (q *quiet) Write(m session.Message) error {
@@ -60,6 +61,9 @@ func (q *quiet) Write(m session.Message) error {
 }
 
 func (q *quiet) Close(c session.Close) {
+	if q.hold != nil {
+		<-q.hold
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed == nil {

@@ -2,6 +2,7 @@ package resume
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"sidecar/protocol/resume/wire"
 	"sidecar/session"
@@ -128,6 +129,25 @@ func TestMessagesThatCannotPass(t *testing.T) {
 	l.send(text(1, "\xff"))
 	l.want(`CLOSE 1 1007 "text is not UTF-8"`)
 	b.wantClose(codeGoingAway)
+}
+
+// §12: what follows a message that cannot pass is ignored, also while the backend is
+// being told: the client is to hear why, and not of a gap.
+func TestWhatFollowsAMessageThatCannotPass(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.back.hold = make(chan struct{})
+		defer close(b.back.hold)
+		b.c.up.assembly.Limit = 100_000
+		l := b.attach()
+		for n := range 4 {
+			l.send(wire.Data{More: true, Number: 1, Offset: uint64(n) * 60_000, Payload: make([]byte, 60_000)}.Append(nil))
+			synctest.Wait()
+		}
+		l.want(`CLOSE 1 1009 "message is too large"`)
+		l.send(wire.AppendPing(nil, []byte("there?")))
+		l.want(`PONG "there?"`)
+		l.ws.Close()
+	})
 }
 
 // §8.2: a CLOSE with a code that no client may send is 1001 to the backend.

@@ -174,6 +174,7 @@ func (c *client) hand() {
 		}
 		if len(all) == 0 {
 			c.up.parting = nil
+			c.up.deaf = c.up.deaf || last.verdict != nil // what still comes is no gap: nobody waits for it
 		}
 		c.mu.Unlock()
 		var received uint64
