@@ -226,9 +226,8 @@ func (s *socket) say(last []byte) {
 // acknowledge meanwhile waits as long. A message of 16 KiB still goes in one.
 const parcel = 16<<10 + 256
 
-// parcels are lent for what is being written to a WebSocket, spaces for streams.
+// parcels are lent for what is being written.
 var parcels = sync.Pool{New: func() any { b := make([]byte, 0, parcel+1<<10); return &b }}
-var spaces = sync.Pool{New: func() any { b := make([]byte, 0, piece+1<<10); return &b }}
 
 // Next has what is to be written: one message of whole frames.
 func (s *socket) Next(buf []session.Message) ([]session.Message, *session.Close) {
