@@ -44,7 +44,8 @@ type exchange struct {
 	hello bool     // it is the first
 	made  time.Time
 	had   uint64        // the message that was awaited then
-	limit time.Duration // 0: none
+	limit time.Duration // for the answer to begin, and then between two parts of it; 0: none
+	late  *time.Timer   // which rings then; nil: there is no limit
 }
 
 // do makes the request and takes its answer frame by frame.
@@ -52,8 +53,8 @@ func (k *carrier) do(x exchange) error {
 	ctx, cancel := context.WithCancelCause(k.ctx)
 	defer cancel(nil)
 	if x.limit > 0 {
-		t := time.AfterFunc(x.limit, func() { cancel(errNoAnswer) })
-		defer t.Stop()
+		x.late = time.AfterFunc(x.limit, func() { cancel(errNoAnswer) })
+		defer x.late.Stop()
 	}
 	if x.kind == wire.Stream {
 		mute := k.watch(cancel)
@@ -151,6 +152,9 @@ func (k *carrier) listen(body io.Reader, x exchange, mute *watch) error {
 		if got += n; n > 0 && mute != nil {
 			mute.Stop()
 			k.alive()
+		}
+		if n > 0 && x.late != nil { // on a slow path the whole may take longer than silence may last
+			x.late.Reset(x.limit)
 		}
 		for p := buf[:n]; len(p) > 0; {
 			f, rest, ok, err := split.Next(p)
