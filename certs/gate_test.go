@@ -1,0 +1,66 @@
+package certs
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+)
+
+// An asker counts the questions and answers with a status.
+type asker struct {
+	asked  atomic.Int32
+	status atomic.Int32
+	name   atomic.Value
+}
+
+func (a *asker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.asked.Add(1)
+	a.name.Store(r.URL.RawQuery)
+	w.WriteHeader(int(a.status.Load()))
+}
+
+func TestGate(t *testing.T) {
+	a := &asker{}
+	s := httptest.NewServer(a)
+	defer s.Close()
+	var told counted
+	g := newGate(OnDemand{Allow: []string{"*.a.example", "b.example"}, Ask: s.URL + "/?k=1"}, told.failed)
+	defer g.close()
+	for _, c := range []struct {
+		name    string
+		status  int
+		allowed bool
+		asked   int32 // by then
+	}{
+		{"c.example", 200, false, 0}, {"x.y.a.example", 200, false, 0}, {"a.example", 200, false, 0},
+		{"x.a.example", 200, true, 1}, {"x.a.example", 403, true, 1}, {"b.example", 403, false, 2},
+		{"b.example", 200, false, 2}, {"r.a.example", 302, false, 3}, {"f.a.example", 500, false, 4},
+	} {
+		a.status.Store(int32(c.status))
+		err := g.judge(context.Background(), c.name)
+		if (err == nil) != c.allowed || a.asked.Load() != c.asked {
+			t.Errorf("%s with %d: %v after %d questions; want allowed %v after %d", c.name, c.status, err, a.asked.Load(), c.allowed, c.asked)
+		}
+		if c.status == 500 && errors.Is(err, errNotAllowed) {
+			t.Error("a broken asker counts as a no")
+		}
+	}
+	if got := a.name.Load(); got != "domain=f.a.example&k=1" {
+		t.Errorf("asked with %q", got)
+	}
+	if !told.has("ask") {
+		t.Error("a broken asker is not counted")
+	}
+}
+
+func TestAGateWhoseAskerIsGoneRefuses(t *testing.T) {
+	s := httptest.NewServer(&asker{})
+	s.Close()
+	g := newGate(OnDemand{Ask: s.URL}, func(string) {})
+	if err := g.judge(context.Background(), "a.example"); err == nil {
+		t.Error("it allows")
+	}
+}
