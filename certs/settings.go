@@ -50,6 +50,8 @@ type Settings struct {
 	OnDemand OnDemand `yaml:"on_demand"`
 	// EAB is the account that an authority may demand. Mode acme only.
 	EAB EAB `yaml:"eab"`
+	// ClientAuth asks clients for certificates. Not with mode off.
+	ClientAuth ClientAuth `yaml:"client_auth"`
 }
 
 // OnDemand says for which names beside Domains a handshake may get a certificate.
@@ -85,7 +87,10 @@ const (
 
 // Default are the settings of a configuration that names none.
 func Default() Settings {
-	return Settings{Mode: "off", HTTP: ":80", Loop: true, Challenges: []string{challengeHTTP, challengeALPN}}
+	return Settings{
+		Mode: "off", HTTP: ":80", Loop: true, Challenges: []string{challengeHTTP, challengeALPN},
+		ClientAuth: ClientAuth{}.orDefault(),
+	}
 }
 
 // On reports whether clients' TLS ends here at all.
@@ -143,7 +148,7 @@ func (s Settings) Validate() error {
 	if (s.EAB.KeyID == "") != (s.EAB.MAC == "") {
 		faults = append(faults, errors.New("eab: key_id and mac must be set together"))
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, s.ClientAuth.faults()...)...)
 }
 
 func (s Settings) validateFiles() error {
@@ -177,6 +182,7 @@ func (s Settings) unused() []error {
 		{"challenges", !slices.Equal(s.Challenges, Default().Challenges), acme},
 		{"on_demand", s.OnDemand.On(), acme},
 		{"eab", s.EAB != EAB{}, acme},
+		{"client_auth", s.ClientAuth.isSet(), []string{modeFiles, modeACME, modeInternal}},
 	} {
 		if f.set && !slices.Contains(f.modes, s.Mode) {
 			faults = append(faults, fmt.Errorf("%s: has no effect with mode %s", f.key, s.Mode))

@@ -97,6 +97,11 @@ var descriptions = map[string]string{
 	"tls.eab.key_id":      "The account's name.",
 	"tls.eab.mac":         "The account's key, a secret; better as ${VAR} than written out.",
 
+	"tls.client_auth":        "Asks clients for certificates; not with mode off.",
+	"tls.client_auth.ca":     "A PEM file of the roots that clients' certificates must lead to; without it nobody is asked. Read again when it changes.",
+	"tls.client_auth.mode":   "require: there is no handshake without a good certificate; request: a client may have none, but a bad one is refused.",
+	"tls.client_auth.header": "Tells the backend the subject of the client's certificate. It never comes from a client.",
+
 	"drain":       "How the program stops.",
 	"drain.delay": "How long readiness says 503 while clients still come in, because load balancers learn late.",
 	"drain.for":   "What connections then have to end in; closes are spread over 0.8 of it, and what is left is cut.",

@@ -89,6 +89,7 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 		"sockjs.heartbeat": "25s", "sockjs.disconnect_delay": "5s", "sockjs.iframe": "false",
 		"tls.mode": "off", "tls.http": ":80", "tls.loop": "true", "tls.cert": "", "tls.key": "", "tls.domains": "", "tls.email": "", "tls.ca": "",
 		"tls.ca_roots": "", "tls.storage": "", "tls.challenges": "http-01,tls-alpn-01", "tls.on_demand.allow": "", "tls.on_demand.ask": "", "tls.eab.key_id": "", "tls.eab.mac": "",
+		"tls.client_auth.ca": "", "tls.client_auth.mode": "require", "tls.client_auth.header": "X-Client-Subject",
 		"limits.connections": "0", "limits.per_address": "0", "limits.handshakes_per_second": "0", "limits.message": "16MiB",
 		"limits.body": "1MB", "limits.header_timeout": "5s", "limits.write_timeout": "10s", "limits.dial_timeout": "5s",
 		"drain.delay": "0s", "drain.for": "10s", "ops.listen": "127.0.0.1:9090", "ops.check_upstream": "false",

@@ -29,6 +29,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, refusal)
 		return
 	}
+	if refusal := s.introduce(w, r); refusal != nil {
+		s.refuse(w, r, refusal)
+		return
+	}
 	path := proxy.EscapedPath(r.URL)
 	site := p.table.find(r.Host, path)
 	if refusal := checkSite(site, r, path, upgrade); refusal != nil {

@@ -64,7 +64,7 @@ func (s *Server) plan(c config.Config, old *plan) (*plan, error) {
 // Check opens what c names, as New does, and tells every fault: for who wants to
 // know beforehand whether a start or a reload would go well.
 func Check(c config.Config) error {
-	faults := []error{certs.Check(c.TLS)}
+	faults := []error{certs.Check(c.TLS), certs.CheckClients(c.TLS.ClientAuth)}
 	for _, r := range c.AllRoutes() {
 		backend, err := proxy.NewBackend(r.Upstream, r.Path)
 		if err != nil {

@@ -18,12 +18,17 @@ func (s *Server) Reload(c config.Config) error {
 	if err != nil {
 		return fmt.Errorf("reloading: %w", err)
 	}
+	useClients, err := s.prepareClients(c)
+	if err != nil {
+		return fmt.Errorf("reloading: %w", err)
+	}
 	p, err := s.plan(c, s.inForce.Load())
 	if err != nil {
 		return fmt.Errorf("reloading: %w", err)
 	}
 	s.enforce(p)
 	useCerts()
+	useClients()
 	s.metrics.Reloaded(true)
 	s.log.Info("reloaded", "file", c.File, "routes", routesOf(c))
 	if keys := needRestart(s.boot, c); len(keys) > 0 {

@@ -57,6 +57,7 @@ func (s *Server) closeCerts() {
 	if s.certs != nil {
 		s.certs.Close()
 	}
+	s.clients.Close()
 }
 
 // prepareCerts reads the certificates of c, and returns what puts them in force.
@@ -71,6 +72,7 @@ func (s *Server) prepareCerts(c config.Config) (use func(), err error) {
 // the head of the first request has then.
 func (s *Server) secure(h *http.Server, writeTimeout time.Duration) {
 	h.TLSConfig = s.certs.TLSConfig()
+	s.clients.Protect(h.TLSConfig)
 	h.Protocols.SetHTTP2(true)
 	h.ConnContext = countStreams
 	h.HTTP2 = &http.HTTP2Config{

@@ -68,10 +68,11 @@ type Server struct {
 	lobby     resume.Lobby     // where resumable ones are opened
 	resumed   proxy.Live       // their connections, which end in a way of their own
 
-	loops   *loop.Group   // nil: there are none here
-	lot     *polling.Lot  // nil: polls keep their goroutines
-	returns *returns      // from the lot; set with it
-	certs   *certs.Source // nil: TLS does not end here
+	loops   *loop.Group    // nil: there are none here
+	lot     *polling.Lot   // nil: polls keep their goroutines
+	returns *returns       // from the lot; set with it
+	certs   *certs.Source  // nil: TLS does not end here
+	clients *certs.Clients // and their certificates; set with it
 
 	public, ops       http.Server
 	plain             *http.Server // redirects to https
@@ -125,6 +126,9 @@ func (s *Server) begin(e Environment) error {
 		return err
 	}
 	if err := s.startCerts(e); err != nil {
+		return err
+	}
+	if err := s.startClients(); err != nil {
 		return err
 	}
 	p, err := s.plan(s.boot, nil)

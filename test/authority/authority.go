@@ -28,9 +28,15 @@ type Authority struct {
 // in a synctest bubble is the bubble's.
 func New(t testing.TB) *Authority {
 	t.Helper()
+	return Named(t, "authority of a test")
+}
+
+// Named makes one of another name.
+func Named(t testing.TB, name string) *Authority {
+	t.Helper()
 	a := &Authority{Pool: x509.NewCertPool()}
 	der, key := sign(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: "authority of a test"}, IsCA: true, BasicConstraintsValid: true,
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(10 * 365 * 24 * time.Hour),
 	}, nil)
 	var err error
