@@ -163,6 +163,22 @@ func (c *caller) askByHTTP2(method, target string, h http.Header, body []byte) (
 	return res.StatusCode, string(text), err
 }
 
+// dialWith opens a WebSocket of c's.
+func (i *identified) dialWith(c *caller) *websocket.Conn {
+	i.t.Helper()
+	conf := i.config()
+	conf.Certificates = c.certs
+	d := websocket.Dialer{HandshakeTimeout: patience, TLSClientConfig: conf}
+	ws, _, err := d.Dial("wss://"+i.addr()+"/ws", nil)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	i.t.Cleanup(func() { _ = ws.Close() })
+	_ = ws.SetReadDeadline(time.Now().Add(patience))
+	<-i.backend.asked
+	return ws
+}
+
 // upgrade is the header of a WebSocket handshake.
 func upgrade(more ...string) http.Header {
 	h := http.Header{"Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
