@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -110,7 +111,8 @@ func (s Settings) checkedDir() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+	// ENOTDIR: a file is where the path goes through.
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() || errors.Is(err, syscall.ENOTDIR) {
 		return "", fmt.Errorf("tls.storage: %q is no directory; name one that outlives the program", dir)
 	}
 	return dir, nil

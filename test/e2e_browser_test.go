@@ -12,21 +12,30 @@ import (
 // gives there.
 func browse(t *testing.T, url, expression string, flags ...string) json.RawMessage {
 	t.Helper()
+	value, fault := browseAs(t, t.TempDir(), url, expression, flags...)
+	if fault != "" {
+		t.Fatalf("opening %s: %s", url, fault)
+	}
+	return value
+}
+
+// browseAs is browse as the user with this home directory. What keeps the page from
+// being opened is the fault.
+func browseAs(t *testing.T, home, url, expression string, flags ...string) (value json.RawMessage, fault string) {
+	t.Helper()
 	var got struct {
 		Version    string
 		Value      json.RawMessage
 		Error      string
 		Complaints []string
 	}
-	out := node(t, "browser.mjs", append([]string{need(t, "chromium"), url, t.TempDir(), expression}, flags...)...)
+	args := append([]string{need(t, "chromium"), url, t.TempDir(), expression}, flags...)
+	out := nodeIn(t, []string{"HOME=" + home}, "browser.mjs", args...)
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("reading %q: %v", out, err)
 	}
 	t.Logf("Chromium %s said %q", got.Version, got.Complaints)
-	if got.Error != "" {
-		t.Fatalf("opening %s: %s", url, got.Error)
-	}
-	return got.Value
+	return got.Value, got.Error
 }
 
 func TestBrowserThroughTheSidecar(t *testing.T) {
