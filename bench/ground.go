@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +24,7 @@ import (
 type ground struct {
 	dir            string      // a temporary one, with the certificate's files
 	sidecar, other string      // built programs
-	tls            *tls.Config // the clients'; it trusts the certificate only
+	tls            *tls.Config // the clients'; they trust the certificate only
 }
 
 // prepare makes g. The function that it returns removes it.
@@ -76,7 +75,7 @@ func (g *ground) certify() error {
 	t := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		DNSNames: []string{host}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
@@ -91,7 +90,7 @@ func (g *ground) certify() error {
 	secret := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(cert)
-	g.tls = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
+	g.tls = clientTLS(roots)
 	return errors.Join(g.keep("cert.pem", cert), g.keep("key.pem", secret), g.keep("both.pem", append(cert, secret...)))
 }
 

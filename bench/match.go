@@ -54,7 +54,7 @@ func (m *match) play(ctx context.Context) error {
 // in is the peers that take part.
 func (m *match) in() []peer {
 	return slices.DeleteFunc(slices.Concat(m.peers, m.carriers(m.speaks())), func(a peer) bool {
-		return m.out[a.name] || !a.in(m.speaks()) || a.config == nil && m.proxied
+		return m.out[a.name] || !a.in(m.speaks()) || a.config == nil && m.proxied || a.managed && !m.tls
 	})
 }
 

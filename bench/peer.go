@@ -25,6 +25,8 @@ type peer struct {
 	config func(*ground, site) ([]string, error)
 	// extra peers take part only where they are asked for.
 	extra bool
+	// managed peers make their own certificate, and take part only over TLS.
+	managed bool
 	// speaks is all that it speaks to clients; "" for both of the first two.
 	speaks language
 	// ready reports what is missing besides program; nil for nothing.
@@ -52,6 +54,7 @@ type site struct {
 	Dir, Ground     string // its own directory, and that of the certificate
 	Listen, Backend string
 	TLS, Engine     bool
+	Managed         bool   // it makes its certificate itself
 	Carried         bool   // all that clients may speak, at once
 	Level           string // of ours' log
 	Connections     int
@@ -66,6 +69,7 @@ func peers() []peer {
 		{name: "node", program: "node", speaks: engineIO, config: node, ready: nodeReady},
 		{name: figure.Ours, config: func(g *ground, s site) ([]string, error) { return sidecar(g.sidecar, "warn", s) }},
 		{name: "logging", extra: true, config: func(g *ground, s site) ([]string, error) { return sidecar(g.sidecar, "info", s) }},
+		{name: "managed", extra: true, managed: true, config: func(g *ground, s site) ([]string, error) { s.Managed = true; return sidecar(g.sidecar, "warn", s) }},
 		{name: "other", extra: true, config: func(g *ground, s site) ([]string, error) { return sidecar(g.other, "warn", s) }},
 	}
 }
@@ -130,7 +134,7 @@ defaults
 	timeout server 1h
 	timeout tunnel 1h
 frontend f
-	bind {{.Listen}}{{if .TLS}} ssl crt {{.Ground}}/both.pem{{end}}
+	bind {{.Listen}}{{if .TLS}} ssl crt {{.Ground}}/both.pem ciphersuites TLS_AES_128_GCM_SHA256{{end}}
 	default_backend b
 backend b
 	server s {{.Backend}}
@@ -150,7 +154,7 @@ engineio: {ping_interval: 5m}
 resume: {poll: 5m, rotate: 5m}
 {{end}}ops: {listen: off}
 log: {level: {{.Level}}}
-{{if .TLS}}tls: {mode: files, cert: {{.Ground}}/cert.pem, key: {{.Ground}}/key.pem, http: off}
+{{if .TLS}}tls: {http: off, {{if .Managed}}mode: internal, storage: {{.Storage}}{{else}}mode: files, cert: {{.Ground}}/cert.pem, key: {{.Ground}}/key.pem{{end}}}
 {{end}}`
 
 func sidecar(program, level string, s site) ([]string, error) {
@@ -162,6 +166,9 @@ func sidecar(program, level string, s site) ([]string, error) {
 // Root reports whether this runs as root; nginx would then run its worker as
 // somebody who may not enter a temporary directory.
 func (s site) Root() bool { return os.Geteuid() == 0 }
+
+// Storage is the directory of certificates that a sidecar makes itself.
+func (s site) Storage() string { return filepath.Join(s.Dir, "certificates") }
 
 // write fills in a configuration and writes it.
 func (s site) write(name, text string) (string, error) {

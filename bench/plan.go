@@ -37,7 +37,7 @@ func parse(args []string, notes io.Writer) (*plan, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(notes)
 	only := f.String("only", "", "work to measure, by commas: "+names(works()))
-	among := f.String("peers", "", "peers to measure, by commas: direct,nginx,haproxy,node,sidecar; logging, which is the sidecar with log.level info; other")
+	among := f.String("peers", "", "peers to measure, by commas: direct,nginx,haproxy,node,sidecar; logging, which is the sidecar with log.level info; managed, which is it with certificates of tls.mode internal; other")
 	quick := f.Bool("quick", false, "one round of short runs, a minute or two: for a first look")
 	f.IntVar(&p.rounds, "rounds", 5, "how often each peer is measured; memory, which hardly varies, a third as often")
 	f.DurationVar(&p.each, "each", 2*time.Second, "the measured time of a run")

@@ -59,7 +59,7 @@ func TestPeersStart(t *testing.T) {
 	}
 	defer end()
 	for _, a := range peers() {
-		if p.peers = append(p.peers, a); !a.present(io.Discard) || a.extra {
+		if p.peers = append(p.peers, a); !a.present(io.Discard) || a.extra && !a.managed {
 			t.Logf("%s is not here, or extra", a.name)
 			p.peers = p.peers[:len(p.peers)-1]
 		}
@@ -67,7 +67,9 @@ func TestPeersStart(t *testing.T) {
 	for _, w := range []work{
 		{name: "echo", conns: 3, open: echo(64)},
 		{name: "idle", conns: 3, open: held(idle), proxied: true, once: true},
-		{name: "idle over TLS", conns: 3, open: held(idleTLS), proxied: true, once: true, tls: true},
+		{name: "idle over TLS", conns: 3, open: held(idle), proxied: true, once: true, tls: true},
+		{name: "echo over TLS", conns: 3, open: echo(64), proxied: true, tls: true},
+		{name: "connect over TLS", conns: 3, open: connect, proxied: true, tls: true},
 		{name: "polling", conns: 3, open: polling, proxied: true, language: engineIO},
 		{name: "Engine.IO over WebSocket", conns: 3, open: engineEcho, proxied: true, language: engineIO},
 		{name: "parked", conns: 3, open: held(parked(true)), proxied: true, once: true, language: engineIO},
@@ -77,6 +79,9 @@ func TestPeersStart(t *testing.T) {
 		m := &match{plan: p, work: w, row: w.row(), out: map[string]bool{}}
 		if err := m.play(t.Context()); err != nil {
 			t.Errorf("%s: %v", w.name, err)
+		}
+		if got := len(m.row.Values["managed"]); (got == 1) != w.tls {
+			t.Errorf("%s: %d figures with a managed certificate", w.name, got)
 		}
 		if n := len(allCarriers()); w.language == carried && (len(m.row.Values) != n || !w.once && len(m.row.Sent) != n) {
 			t.Errorf("%s: figures of %d carriers and bytes of %d; want %d", w.name, len(m.row.Values), len(m.row.Sent), n)

@@ -26,7 +26,6 @@ type run struct {
 	proxy   *proc.Process // nil: none stands between
 	addr    string        // where clients go
 	task    task
-	closing func()    // of clients that are not the rig's; or nil
 	perf    *exec.Cmd // records; or nil
 }
 
@@ -65,15 +64,17 @@ func (r *run) launch(ctx context.Context, w work, a peer) error {
 		return err
 	}
 	r.addr = s.Listen
-	return r.proxy.Ready(ctx, s.Listen, 10*time.Second)
+	if err := r.proxy.Ready(ctx, s.Listen, 10*time.Second); err != nil || !w.tls {
+		return err
+	}
+	conf, err := r.ground.trusting(ctx, a, s)
+	r.rig.Secure(conf)
+	return err
 }
 
 // end ends all that start started.
 func (r *run) end() {
 	r.recorded()
-	if r.closing != nil {
-		r.closing()
-	}
 	if r.rig != nil {
 		r.rig.Close()
 	}

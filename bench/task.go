@@ -119,8 +119,7 @@ func (f *fan) sample() (sample, error) {
 // A holding is the task of doing nothing.
 type holding struct {
 	r           *run
-	tls         *load.Held // nil: the clients are plain
-	before      int64      // bytes, with no connection
+	before      int64 // bytes, with no connection
 	opened      time.Time
 	early, held float64 // KiB for each
 }
@@ -146,13 +145,6 @@ func idle(h *holding) error {
 	return err
 }
 
-func idleTLS(h *holding) (err error) {
-	if h.tls, err = h.r.rig.Hold(h.r.addr, h.r.conns, h.r.ground.tls); err == nil {
-		h.r.closing = h.tls.Close
-	}
-	return err
-}
-
 // soon is when memory is read for the first time, and only shown: what the
 // handshakes needed is still held.
 const soon = 5 * time.Second
@@ -172,9 +164,6 @@ func (h *holding) turn(time.Duration) (err error) {
 func (h *holding) after(d time.Duration) (float64, error) {
 	if err := h.r.rig.Idle(d); err != nil {
 		return 0, err
-	}
-	if h.tls != nil && h.tls.Fault() != nil {
-		return 0, h.tls.Fault()
 	}
 	now, err := h.r.proxy.Memory()
 	return float64(now-h.before) / 1024 / float64(h.r.conns), err

@@ -88,7 +88,7 @@ func (c *client) start(addr netip.AddrPort, n int) error {
 		return err
 	}
 	c.s = &socket{fd: fd, take: c.take, gone: c.gone}
-	if err := c.l.add(c.s); err != nil {
+	if err := c.l.join(c.s); err != nil {
 		return err
 	}
 	path := "/bench"

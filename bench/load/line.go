@@ -41,7 +41,7 @@ func newLine(l *loop, addr netip.AddrPort, n int) *line {
 			return err
 		}
 		h.s.fd = fd
-		return l.add(h.s)
+		return l.join(h.s)
 	}
 	h.fail = l.fail
 	return h

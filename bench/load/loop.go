@@ -3,6 +3,7 @@
 package load
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +17,9 @@ type loop struct {
 	ep     int
 	socks  []*socket // by descriptor
 	events []unix.EpollEvent
-	buf    []byte // what one read takes
-	err    error  // the first failure; it ends every run
+	buf    []byte      // what one read takes
+	err    error       // the first failure; it ends every run
+	tls    *tls.Config // of the clients that are opened; nil: in clear
 }
 
 // A socket is one descriptor on a loop.
@@ -31,9 +33,10 @@ type socket struct {
 	take func([]byte) ([]byte, error)
 	// gone is called once the other end has ended, or the socket has failed.
 	gone    func(error)
+	tls     *layer // nil: in clear
 	in, out []byte // begun and not used; not taken by the kernel
 	last    bool   // close once out is empty
-	sent    int    // bytes that were given to write, and that came, in all
+	sent    int    // bytes of TCP that were sent, and that came, in all
 	got     int
 }
 
@@ -119,6 +122,15 @@ func (l *loop) add(s *socket) error {
 	return nil
 }
 
+// join is add for a client, which may speak TLS.
+func (l *loop) join(s *socket) error {
+	err := l.add(s)
+	if err == nil && l.tls != nil {
+		s.secure(l.tls)
+	}
+	return err
+}
+
 // read reads once and passes on what came.
 func (s *socket) read() {
 	n, err := unix.Read(s.fd, s.l.buf)
@@ -126,16 +138,26 @@ func (s *socket) read() {
 	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
 	case err != nil:
 		s.end(err)
+	case n == 0 && s.tls != nil:
+		s.end(errCut)
 	case n == 0:
 		s.end(io.EOF)
 	default:
-		s.pass(s.l.buf[:n])
+		s.came(s.l.buf[:n])
 	}
+}
+
+func (s *socket) came(b []byte) {
+	s.got += len(b)
+	if s.tls != nil {
+		s.tls.feed(b)
+		return
+	}
+	s.pass(b)
 }
 
 // pass gives b to take, after what was left before it.
 func (s *socket) pass(b []byte) {
-	s.got += len(b)
 	if len(s.in) > 0 {
 		s.in = append(s.in, b...)
 		b = s.in
@@ -151,6 +173,15 @@ func (s *socket) pass(b []byte) {
 
 // write sends b, now or as soon as the kernel takes it.
 func (s *socket) write(b []byte) {
+	if s.tls != nil {
+		s.tls.write(b)
+		return
+	}
+	s.send(b)
+}
+
+// send is write below TLS.
+func (s *socket) send(b []byte) {
 	s.sent += len(b)
 	if len(s.out) > 0 {
 		s.out = append(s.out, b...)
@@ -210,6 +241,9 @@ func (s *socket) close() bool {
 	s.l.socks[s.fd] = nil
 	unix.Close(s.fd)
 	s.fd = -1
+	if s.tls != nil {
+		s.tls.close()
+	}
 	return true
 }
 

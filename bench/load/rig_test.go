@@ -4,6 +4,7 @@ package load
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -94,11 +95,19 @@ func TestTurnstile(t *testing.T) {
 }
 
 // through is a proxy that passes on what change makes of the n-th piece that a
-// server sent to one of its clients.
+// server sent to one of its clients; at nil it closes.
 func through(t *testing.T, to string, change func(n int, b []byte) []byte) string {
+	return overTLS(t, nil, to, change)
+}
+
+// overTLS is through, with TLS by conf towards clients unless that is nil.
+func overTLS(t *testing.T, conf *tls.Config, to string, change func(n int, b []byte) []byte) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if conf != nil {
+		l = tls.NewListener(l, conf)
 	}
 	var all sync.WaitGroup
 	ended := make(chan struct{})
@@ -117,13 +126,13 @@ func through(t *testing.T, to string, change func(n int, b []byte) []byte) strin
 }
 
 func join(c net.Conn, to string, change func(n int, b []byte) []byte) {
+	var up sync.WaitGroup
+	defer up.Wait()
 	defer c.Close()
 	s, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
-	var up sync.WaitGroup
-	defer up.Wait()
 	defer s.Close()
 	up.Go(func() { io.Copy(s, c); s.Close() })
 	b := make([]byte, 64<<10)
@@ -132,7 +141,10 @@ func join(c net.Conn, to string, change func(n int, b []byte) []byte) {
 		if err != nil {
 			return
 		}
-		c.Write(change(i, bytes.Clone(b[:n])))
+		said := change(i, bytes.Clone(b[:n]))
+		if c.Write(said); said == nil {
+			return
+		}
 	}
 }
 
@@ -157,12 +169,20 @@ func spoil(wrong func([]byte) []byte) func(int, []byte) []byte {
 	}
 }
 
-func TestWrongEchoesAreCaught(t *testing.T) {
+func TestWrongEchoesAreCaught(t *testing.T) { wrongEchoesAreCaught(t, nil, nil) }
+func TestWrongEchoesOverTLSAreCaught(t *testing.T) {
+	s, c := pairOfTLS(t)
+	wrongEchoesAreCaught(t, s, c)
+}
+
+// wrongEchoesAreCaught tests with TLS by conf, which clients trusts, unless that is nil.
+func wrongEchoesAreCaught(t *testing.T, conf, clients *tls.Config) {
 	honest := func(b []byte) []byte { return b }
 	for name, wrong := range wrongs {
 		for _, do := range []func(*Crowd) error{echoes, broadcasts} {
 			r := rig(t)
-			w, err := r.Open(through(t, r.Backend(), spoil(wrong)), 3, 64)
+			r.Secure(clients)
+			w, err := r.Open(overTLS(t, conf, r.Backend(), spoil(wrong)), 3, 64)
 			if err != nil {
 				t.Fatalf("%s: %v while it did not yet", name, err)
 			}
@@ -173,7 +193,8 @@ func TestWrongEchoesAreCaught(t *testing.T) {
 		}
 	}
 	r := rig(t)
-	w, err := r.Open(through(t, r.Backend(), spoil(honest)), 3, 64)
+	r.Secure(clients)
+	w, err := r.Open(overTLS(t, conf, r.Backend(), spoil(honest)), 3, 64)
 	if err == nil {
 		err = echoes(w)
 	}

@@ -3,194 +3,130 @@
 package load
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"net"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// A Held is clients over TLS that had one echo each and are held open.
-type Held struct {
-	r      *Rig
-	conf   *tls.Config
-	addr   string
-	stop   context.CancelFunc
-	ctx    context.Context
-	group  sync.WaitGroup
-	opened atomic.Int64
-	next   atomic.Int64
-	fault  chan error // the first
+// Secure has the clients that are opened from now on speak TLS by conf; nil: in
+// clear. How they come and what they compare is the same.
+func (r *Rig) Secure(conf *tls.Config) { r.l.tls = conf }
+
+// errCut says that a connection over TLS ended and its end was not said (RFC 8446
+// section 6.1): what came last may be missing.
+var errCut = errors.New("it was closed without close_notify")
+
+// A layer is the TLS of one client's socket. crypto/tls can only wait inside of a
+// read, so it runs as a coroutine, which is left where nothing has come yet and
+// entered again when something has: a client over TLS needs no thread of its own
+// and has its turns on the loop as all others have.
+type layer struct {
+	s    *socket
+	conn *tls.Conn
+	// enter goes on until all that came is used; leave ends the coroutine.
+	enter func() (struct{}, bool)
+	leave func()
+	yield func(struct{}) bool
+	// inside is while it runs: it then ends by itself, and must not be left.
+	inside bool
+	raw    []byte // what came and was not read; valid while inside
+	early  []byte // what was said while hands were being shaken
+	shaken bool
+	buf    [4 << 10]byte
 }
 
-// Hold opens n clients over TLS at addr and waits until each has had an echo of
-// 64 bytes. They answer pings until Close, while other methods of r run.
-func (r *Rig) Hold(addr string, n int, conf *tls.Config) (*Held, error) {
-	h := &Held{r: r, conf: conf, addr: addr, fault: make(chan error, 1)}
-	h.ctx, h.stop = context.WithCancel(context.Background())
-	for range handshakes {
-		h.group.Go(func() { h.openUpTo(n) })
-	}
-	err := r.l.within(patience, fmt.Sprintf("opening %d clients over TLS", n), func() bool {
-		return h.opened.Load() == int64(n) || len(h.fault) > 0
-	})
-	if err = errors.Join(err, h.Fault()); err != nil {
-		h.Close()
-		return nil, err
-	}
-	return h, nil
+// secure begins TLS on s.
+func (s *socket) secure(conf *tls.Config) {
+	t := &layer{s: s}
+	t.conn = tls.Client(link{t}, conf)
+	t.enter, t.leave = iter.Pull(t.run)
+	s.tls = t
+	t.feed(nil)
 }
 
-// Fault is why a client failed, or nil.
-func (h *Held) Fault() error {
-	select {
-	case err := <-h.fault:
-		h.fault <- err
-		return err
-	default:
-		return nil
-	}
+// feed passes on what came, and acts on it.
+func (t *layer) feed(b []byte) {
+	t.raw = b
+	t.inside = true
+	t.enter()
+	t.inside = false
 }
 
-// Close closes all clients and waits for their end.
-func (h *Held) Close() {
-	h.stop()
-	h.group.Wait()
-}
-
-// openUpTo opens clients, one after the other, until there are n.
-func (h *Held) openUpTo(n int) {
-	for {
-		i := int(h.next.Add(1)) - 1
-		if i >= n || h.ctx.Err() != nil {
-			return
-		}
-		c, err := h.open(i)
-		if err != nil {
-			h.failed(err)
-			return
-		}
-		h.opened.Add(1)
-		h.group.Go(func() { h.attend(c) })
-	}
-}
-
-func (h *Held) failed(err error) {
-	if h.ctx.Err() != nil {
-		return // it was told to end
-	}
-	select {
-	case h.fault <- fmt.Errorf("client over TLS: %w", err):
-	default:
-	}
-}
-
-// A secure is one client over TLS.
-type secure struct {
-	conn  net.Conn
-	in    []byte // come, and not used
-	voice *voice
-}
-
-func (h *Held) open(i int) (*secure, error) {
-	a := source(i)
-	d := tls.Dialer{Config: h.conf, NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: a[:]}, Control: lateBind}}
-	conn, err := d.DialContext(h.ctx, "tcp", h.addr)
+// run shakes hands, and then passes on all that comes until the end.
+func (t *layer) run(yield func(struct{}) bool) {
+	t.yield = yield
+	err := t.conn.Handshake()
 	if err != nil {
-		return nil, err
+		err = fmt.Errorf("shaking hands over TLS: %w", err)
+	} else {
+		err = t.begin()
 	}
-	c := &secure{conn: conn, voice: newVoice(64)}
-	conn.SetDeadline(time.Now().Add(patience))
-	if err := c.begin(h.addr); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return c, conn.SetDeadline(time.Time{})
-}
-
-// lateBind leaves the port to the connect, as bindTo does.
-func lateBind(_, _ string, c syscall.RawConn) error {
-	return c.Control(func(fd uintptr) {
-		unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-	})
-}
-
-// begin shakes hands and has one message echoed.
-func (c *secure) begin(host string) error {
-	head, accept := handshake(host, "/bench", "")
-	if _, err := c.conn.Write(head); err != nil {
-		return err
-	}
-	for {
-		rest, err := welcome(c.in, accept, "")
-		if err == nil {
-			c.in = rest
-			break
-		}
-		if !errors.Is(err, errShort) {
-			return err
-		}
-		if err := c.more(); err != nil {
-			return err
+	for err == nil && t.s.fd >= 0 {
+		var n int
+		if n, err = t.conn.Read(t.buf[:]); n > 0 {
+			t.s.pass(t.buf[:n])
 		}
 	}
-	if _, err := c.conn.Write(c.voice.next()); err != nil {
-		return err
+	if errors.Is(err, io.EOF) {
+		t.conn.CloseWrite() // the other end has said its own
 	}
-	f, err := c.frame()
-	if err == nil && f.op != opBinary {
-		err = fmt.Errorf("opcode %#x came; want an echo", f.op)
-	}
-	return errors.Join(err, c.voice.check(f.payload))
+	t.s.end(err)
 }
 
-// more reads once.
-func (c *secure) more() error {
-	var b [1024]byte
-	n, err := c.conn.Read(b[:])
-	c.in = append(c.in, b[:n]...)
-	if n > 0 {
-		return nil
-	}
+func (t *layer) begin() error {
+	t.shaken = true
+	_, err := t.conn.Write(t.early)
+	t.early = nil
 	return err
 }
 
-// frame is the next that comes.
-func (c *secure) frame() (frame, error) {
-	for {
-		f, rest, err := cut(c.in, false)
-		if !errors.Is(err, errShort) {
-			c.in = rest
-			return f, err
-		}
-		if err := c.more(); err != nil {
-			return frame{}, err
-		}
+// write sends b, once hands are shaken.
+func (t *layer) write(b []byte) {
+	if !t.shaken {
+		t.early = append(t.early, b...)
+		return
+	}
+	t.conn.Write(b) // where it fails the read tells
+}
+
+// close ends the coroutine of a socket that is closed.
+func (t *layer) close() {
+	if !t.inside {
+		t.leave()
 	}
 }
 
-// attend answers pings on c until h ends, or c does, which is a fault.
-func (h *Held) attend(c *secure) {
-	defer context.AfterFunc(h.ctx, func() { c.conn.Close() })()
-	c.in = append([]byte(nil), c.in...) // without the room that the handshake needed
-	for {
-		f, err := c.frame()
-		if err == nil && f.op != opPing {
-			err = fmt.Errorf("opcode %#x came that nobody sent", f.op)
-		}
-		if err == nil {
-			_, err = c.conn.Write(appendFrame(nil, opPong, f.payload, &c.voice.key))
-		}
-		if err != nil {
-			c.conn.Close()
-			h.failed(err)
-			return
+// A link is the socket as crypto/tls sees it.
+type link struct{ t *layer }
+
+// Read waits, by yielding, while there is nothing.
+func (l link) Read(b []byte) (int, error) {
+	for len(l.t.raw) == 0 {
+		if !l.t.yield(struct{}{}) {
+			return 0, net.ErrClosed
 		}
 	}
+	n := copy(b, l.t.raw)
+	l.t.raw = l.t.raw[n:]
+	return n, nil
 }
+
+// Write never waits: the socket keeps what the kernel does not take.
+func (l link) Write(b []byte) (int, error) {
+	if l.t.s.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	l.t.s.send(b)
+	return len(b), nil
+}
+
+func (l link) Close() error                     { return nil }
+func (l link) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (l link) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (l link) SetDeadline(time.Time) error      { return nil }
+func (l link) SetReadDeadline(time.Time) error  { return nil }
+func (l link) SetWriteDeadline(time.Time) error { return nil }
