@@ -67,8 +67,9 @@ func take(c net.Conn) (fd int, err error) {
 
 // Lend puts the socket of c, which must be a TCP or unix one itself and nothing
 // around it, into l as s, watched for ev, until Reclaim. c stays what it is, in Go's
-// poller too, but until then must not be read, written or closed: else what is read
-// reaches the wrong one, and the descriptor's number may be another's already.
+// poller too, and may be written by either side, but until then must not be read or
+// closed: else what is read reaches the wrong one, and the descriptor's number may be
+// another's already.
 // s must not be in a loop. Where loops are not Native the error is
 // errors.ErrUnsupported. Lend may be called only within a callback or Do.
 func (l *Loop) Lend(s *Socket, c net.Conn, h Handler, ev Events) error {

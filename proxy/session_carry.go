@@ -6,6 +6,7 @@ import (
 
 	"sidecar/access"
 	"sidecar/heartbeat"
+	"sidecar/loop"
 	"sidecar/session"
 )
 
@@ -17,6 +18,9 @@ type Carriers struct {
 	Limits    Limits   // zero fields mean the defaults; Message is of one WebSocket message
 	Live      *Live    // where connections are found by a drain; not nil
 	Observer  Observer // nil: nobody
+	// Loops are where idle connections wait without a goroutine. They must run until
+	// none of Live is left. Nil: each keeps one.
+	Loops *loop.Group
 
 	once  sync.Once
 	terms *hopTerms
@@ -67,7 +71,7 @@ func Upgradable(w http.ResponseWriter, r *http.Request) bool {
 // names the chosen subprotocol if there is one; no extension is agreed. After an
 // error the client was answered, or has gone. The codec is not called before Start.
 func (s *Carriers) Accept(w http.ResponseWriter, r *http.Request, header http.Header) (*Carrier, error) {
-	s.once.Do(func() { s.terms = newTerms(client, s.Heartbeat, s.Limits, s.Observer) })
+	s.once.Do(func() { s.terms = newTerms(client, s.Heartbeat, s.Limits, s.Observer).on(s.Loops) })
 	c := &Carrier{}
 	if err := c.hop.accept(w, r, header, s.terms); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"sidecar/access"
 	"sidecar/heartbeat"
+	"sidecar/loop"
 )
 
 // A Dialer opens the backend connections of a route's sessions.
@@ -26,6 +27,7 @@ type Dialer struct {
 	Live      *Live            // where connections are found by a drain; not nil
 	Observer  Observer         // nil: nobody
 	Log       *slog.Logger     // nil: slog.Default()
+	Loops     *loop.Group      // as of Carriers
 
 	once  sync.Once
 	terms *hopTerms
@@ -87,7 +89,7 @@ func (f *Failure) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 // is a *Refused or a *Failure, both of which can answer the client, or ctx's cause.
 // The Link must be started or dropped.
 func (d *Dialer) Dial(ctx context.Context, a Ask) (*Link, error) {
-	d.once.Do(func() { d.terms = newTerms(backend, d.Heartbeat, d.Limits, d.Observer) })
+	d.once.Do(func() { d.terms = newTerms(backend, d.Heartbeat, d.Limits, d.Observer).on(d.Loops) })
 	raw := &Raw{Route: d.Route, Backend: d.Backend, Heartbeat: d.Heartbeat, Limits: d.Limits, Observer: d.Observer, Log: d.Log}
 	start := time.Now()
 	r := a.handshake(ctx)

@@ -82,6 +82,7 @@ func (h *hop) leave() {
 // discard reads on until the peer ends, time is up, or it is too much.
 func (h *hop) discard() {
 	h.release()
+	h.stayUp()
 	for n := 0; n < maxDiscard; {
 		b, err := h.read()
 		h.release()

@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"sidecar/heartbeat"
+	"sidecar/loop"
 	"sidecar/session"
 )
 
@@ -26,8 +27,9 @@ var errText = &fault{codeInvalid, "text is not UTF-8"}
 // control frames, and its own limit would be of compressed bytes. No extension is
 // ever agreed, so a message has as many bytes as came.
 //
-// An idle hop has one goroutine, which waits for bytes without a buffer. Whoever
-// has something to write becomes the writer, until nothing is left to be written.
+// An idle hop has one goroutine, which waits for bytes without a buffer, or after a
+// while none: then a loop waits in its place. Whoever has something to write becomes
+// the writer, until nothing is left to be written.
 type hop struct {
 	stream
 	ws    *websocket.Conn
@@ -43,6 +45,8 @@ type hop struct {
 	taken  int64   // messages that came out of gorilla
 	last   instant // when bytes came; zero: none did
 	rested bool    // bytes came after a pause
+	parks  bool    // it may wait in a loop
+	wakes  instant // the read deadline that is set; zero: none is
 
 	// The writer's own.
 	cork    *[]byte // what is to be written at once; nil: each write by itself
@@ -73,6 +77,9 @@ type hop struct {
 	dead    bool           // the reader has ended
 	broken  bool           // writing failed
 	severed bool           // the connection is being cut, or was
+
+	loop   *loop.Loop  // where it was parked; nil: it was not yet
+	parked loop.Socket // the loop's own: open while it is
 }
 
 // hopTerms are what the hops of a route have in common.
@@ -82,6 +89,8 @@ type hopTerms struct {
 	rules    rules
 	side     side // which end the peer is
 	observer Observer
+	loops    *loop.Group   // where hops are parked; nil: nowhere
+	pause    time.Duration // after which they are
 }
 
 func newTerms(s side, beat heartbeat.Policy, l Limits, o Observer) *hopTerms {
@@ -89,7 +98,7 @@ func newTerms(s side, beat heartbeat.Policy, l Limits, o Observer) *hopTerms {
 		o = nobody{}
 	}
 	l = l.orDefault()
-	return &hopTerms{beat, l, rules{masked: s == client, limit: l.Message}, s, o}
+	return &hopTerms{beat: beat, limits: l, rules: rules{masked: s == client, limit: l.Message}, side: s, observer: o, pause: pause}
 }
 
 // An owner is what a hop is for. Its methods are called without locks.
@@ -108,6 +117,7 @@ func (h *hop) init(c net.Conn, t *hopTerms) {
 	h.stream = *newStream(c)
 	if h.raw != nil {
 		h.try = h.tryRead
+		h.parks = loop.Native && t.loops != nil && socketOf(c) != nil
 	}
 	h.terms = t
 	c.SetDeadline(time.Time{}) // the handshake's; later it could be that of a write
@@ -135,6 +145,7 @@ func (h *hop) cut() {
 	h.mu.Lock()
 	h.told, h.severed = true, true
 	h.letGo()
+	h.rouse()
 	h.mu.Unlock()
 	h.stream.Close()
 }

@@ -23,16 +23,22 @@ const pause = time.Second
 // while nothing comes: the collector halves none of the two smallest sizes that
 // still has to hold a wait for bytes. So a reader that was woken after a pause has
 // a new goroutine wait in its place. One that is kept busy does not, for it costs
-// a microsecond or two.
+// a microsecond or two. Where there are loops, one of them waits.
 func (h *hop) run() {
 	for {
 		err := h.next()
+		if err == errIdle {
+			if h.park() {
+				return
+			}
+			continue
+		}
 		if err != nil {
 			h.finish(err)
 			h.leave()
 			return
 		}
-		if h.rested && !h.begun() {
+		if h.rested && !h.parks && !h.begun() {
 			h.rested = false
 			go h.run()
 			return
@@ -142,6 +148,9 @@ func (h *hop) fill() error {
 		return h.over
 	}
 	b, err := h.read()
+	if err == errIdle {
+		return err
+	}
 	if err == nil || len(b) > 0 {
 		err = errors.Join(h.judge(b, time.Now()), err)
 	}
@@ -158,6 +167,9 @@ const smallRead = 1 << 10
 
 // read is the stream's, but that no large buffer waits with it.
 func (h *hop) read() ([]byte, error) {
+	if h.parks {
+		return h.readAwhile()
+	}
 	if h.raw != nil {
 		return h.stream.read()
 	}

@@ -16,6 +16,7 @@ import (
 
 	"sidecar/access"
 	"sidecar/heartbeat"
+	"sidecar/loop"
 	"sidecar/session"
 )
 
@@ -131,9 +132,24 @@ func newHall(t *testing.T, backendURL string, change func(*hall)) *hall {
 	if change != nil {
 		change(h)
 	}
+	h.park(t, 2*time.Millisecond)
 	h.front = httptest.NewServer(h)
 	t.Cleanup(func() { h.empty(); h.front.Close() })
 	return h
+}
+
+// park has hops that are idle for so long wait in loops: so they come and go there all
+// the time. Where there are no such loops they do not.
+func (h *hall) park(tb testing.TB, pause time.Duration) {
+	loops, err := loop.StartGroup()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(loops.Stop)
+	d, c := h.dialer, h.carriers
+	d.once.Do(func() { d.terms = newTerms(backend, d.Heartbeat, d.Limits, d.Observer).on(loops) })
+	c.once.Do(func() { c.terms = newTerms(client, c.Heartbeat, c.Limits, c.Observer).on(loops) })
+	d.terms.pause, c.terms.pause = pause, pause
 }
 
 // empty ends all sessions and waits until nothing of them is left.

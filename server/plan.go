@@ -89,7 +89,7 @@ func (s *Server) site(p, old *plan, r config.Route) (*site, error) {
 	limits, observer := r.Limits.Proxy, s.metrics.Route(r.Name())
 	dialer := func(live *proxy.Live) *proxy.Dialer {
 		return &proxy.Dialer{
-			Route: r.Name(), Backend: backend, Heartbeat: r.Heartbeat, Limits: limits, Live: live, Observer: observer, Log: s.log,
+			Route: r.Name(), Backend: backend, Heartbeat: r.Heartbeat, Limits: limits, Live: live, Observer: observer, Log: s.log, Loops: s.loops,
 		}
 	}
 	guard := access.Guard{Proxies: p.proxies, Origins: r.Origins, Limiters: s.limiters(p, old, r), Room: s.upstreams.room}

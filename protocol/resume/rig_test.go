@@ -110,6 +110,7 @@ func (r *rig) park() {
 	}
 	r.backs = make(backs, 10_000)
 	r.h.Desk.Lot = &polling.Lot{Loops: loops, GiveBack: func(c net.Conn) { r.backs <- c }, After: -1}
+	r.h.Dialer.Loops, r.h.Carriers.Loops = loops, loops
 	ended := make(chan struct{})
 	go func() { defer close(ended); r.Config.Serve(r.backs) }()
 	r.t.Cleanup(func() {

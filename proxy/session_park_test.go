@@ -1,0 +1,191 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"sidecar/loop"
+	"sidecar/session"
+)
+
+// parked is how many of the hall's hops wait in loops.
+func (h *hall) parked() (n int) {
+	for _, r := range h.live.list() {
+		var p *hop
+		switch r := r.(type) {
+		case *Link:
+			p = &r.hop
+		case *Carrier:
+			p = &r.hop
+		default:
+			continue
+		}
+		p.mu.Lock()
+		if p.loop != nil {
+			p.loop.Do(func() {
+				if p.parked.Open() {
+					n++
+				}
+			})
+		}
+		p.mu.Unlock()
+	}
+	return n
+}
+
+func (h *hall) wantParked(n int) {
+	h.t.Helper()
+	if !loop.Native {
+		h.t.Skip("nothing is parked here")
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); h.parked() != n; <-tick.C {
+		if time.Now().After(end) {
+			h.t.Fatalf("%d are parked; want %d", h.parked(), n)
+		}
+	}
+}
+
+// An idle session has no goroutine, and goes on all the same.
+func TestIdleSessionsHaveNoGoroutine(t *testing.T) {
+	others := len(hopReaders())
+	h, front, back := open(t, "/", nil)
+	for range 5 {
+		h.wantParked(2)
+		if n := len(hopReaders()) - others; n > 0 {
+			t.Errorf("%d goroutines read; want none", n)
+		}
+		front.send(front.frame(0x80|opText, "up"))
+		back.want(0x80|opText, "up")
+		h.wantParked(2)
+		back.send(back.frame(0x80|opPing, "now"))
+		back.want(0x80|opPong, "now")
+		back.send(back.frame(0x80|opText, "down"))
+		front.want(0x80|opText, "down")
+	}
+	h.wantParked(2)
+	front.send(front.frame(0x80|opClose, "\x0f\xa1bye"))
+	back.wantClose(4001)
+	back.send(back.frame(0x80|opClose, "\x0f\xa1"))
+	h.wantGone(4001)
+	front.wantClose(4001)
+	front.wantEnd()
+}
+
+// Who leaves while both ends are parked is found out at once.
+func TestLeavingParkedSessions(t *testing.T) {
+	for _, reset := range []bool{false, true} {
+		h, front, back := open(t, "/", nil)
+		s := <-h.opened
+		h.wantParked(2)
+		if reset {
+			front.reset()
+		} else {
+			front.conn.Close()
+		}
+		h.wantGone(codeAbnormal)
+		again := h.client("/?resume=" + s.ID())
+		h.wantParked(2)
+		if reset {
+			back.reset()
+		} else {
+			back.conn.Close()
+		}
+		again.wantClose(1012)
+	}
+}
+
+// Connections that are cut while they are parked end as others do.
+func TestCuttingParkedSessions(t *testing.T) {
+	h, front, back := open(t, "/", nil)
+	h.wantParked(2)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if n := h.live.Drain(ctx, 0, codeGoingAway, "over"); n != 2 {
+		t.Errorf("%d were cut; want 2", n)
+	}
+	if n := h.live.Len(); n != 0 {
+		t.Errorf("%d are left; want none", n)
+	}
+	select {
+	case <-h.gone:
+	case <-time.After(20 * time.Second):
+		t.Error("the codec was told nothing")
+	}
+	front.conn.Close()
+	back.conn.Close()
+}
+
+// A message whose frames are far apart is read by one goroutine, which is not parked
+// between them.
+func TestNoParkingWithinAMessage(t *testing.T) {
+	h, front, back := open(t, "/", nil)
+	h.wantParked(2)
+	front.send(front.frame(opText, "one "))
+	h.wantParked(1)
+	<-time.After(20 * time.Millisecond) // ten pauses
+	h.wantParked(1)
+	front.send(front.frame(0, "two "))
+	<-time.After(20 * time.Millisecond)
+	front.send(front.frame(0x80, "three"))
+	if got := back.message(); got != "one two three" {
+		t.Errorf("got %q; want all of it", got)
+	}
+	h.wantParked(2)
+}
+
+// Messages come at any time from before a hop is parked to after.
+func TestParkingRacesMessages(t *testing.T) {
+	const sessions, count = 8, 150
+	d := &stageDoor{t: t, ln: listen(t)}
+	h := newHall(t, d.url(), nil)
+	var all sync.WaitGroup
+	for n := range uint64(sessions) {
+		accepted := make(chan *peer, 1)
+		go func() { accepted <- d.accept() }()
+		front := h.client("/")
+		back := <-accepted
+		for _, way := range [][2]*peer{{front, back}, {back, front}} {
+			from, to, rng := way[0], way[1], rand.New(rand.NewPCG(n, 1))
+			all.Go(func() {
+				for i := range count {
+					from.send(from.frame(0x80|opText, fmt.Sprint(i)))
+					<-time.After(time.Duration(rng.IntN(5000)) * time.Microsecond)
+				}
+			})
+			all.Go(func() {
+				for i := range count {
+					if got := to.message(); got != fmt.Sprint(i) {
+						t.Errorf("got %q; want %d", got, i)
+						return
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// Sessions end at any time from before a hop is parked to after.
+func TestParkingRacesTheEnd(t *testing.T) {
+	for i := range 60 {
+		h, front, back := open(t, "/", nil)
+		s := <-h.opened
+		<-time.After(time.Duration(i*100) * time.Microsecond)
+		s.End(session.Drained, session.Close{Code: codeGoingAway})
+		back.wantClose(codeGoingAway)
+		back.conn.Close()
+		front.conn.Close()
+		select {
+		case <-h.gone:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the codec was told nothing")
+		}
+		h.empty()
+	}
+}
