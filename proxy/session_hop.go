@@ -145,8 +145,8 @@ func (h *hop) cut() {
 	h.mu.Lock()
 	h.told, h.severed = true, true
 	h.letGo()
-	h.rouse()
 	h.mu.Unlock()
+	h.rouse()
 	h.stream.Close()
 }
 

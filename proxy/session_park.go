@@ -45,19 +45,22 @@ func (h *hop) stayUp() {
 }
 
 // park has a loop wait in the reader's place, which still counts as running: whoever
-// closes the connection calls rouse. False: the reader is to go on.
+// closes the connection calls rouse. False: the reader is to go on. mu is not held where
+// the loop is waited for, since all who write need it.
 func (h *hop) park() bool {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.severed {
-		h.stayUp()
-		return false
-	}
 	if h.loop == nil {
 		h.loop = h.terms.loops.Pick()
 	}
-	var err error
-	h.loop.Do(func() { err = h.loop.Lend(&h.parked, socketOf(h.Conn), h, loop.Readable) })
+	h.mu.Unlock()
+	err := errHangingUp
+	h.loop.Do(func() {
+		h.mu.Lock() // behind the loop's lock
+		defer h.mu.Unlock()
+		if !h.severed {
+			err = h.loop.Lend(&h.parked, socketOf(h.Conn), h, loop.Readable)
+		}
+	})
 	if err != nil { // as where the loops were stopped
 		h.stayUp()
 	}
@@ -70,13 +73,16 @@ func (h *hop) Ready(*loop.Socket, loop.Events) {
 	go h.run()
 }
 
-// rouse has the reader go on, if it is parked. The caller holds mu, which comes before the
-// loops' locks.
+// rouse has the reader go on, if it is parked. Once severed is set it is not parked any
+// more behind that. The caller does not hold mu.
 func (h *hop) rouse() {
-	if h.loop == nil {
+	h.mu.Lock()
+	l := h.loop
+	h.mu.Unlock()
+	if l == nil {
 		return
 	}
-	h.loop.Do(func() {
+	l.Do(func() {
 		if h.parked.Open() {
 			h.Ready(nil, 0)
 		}

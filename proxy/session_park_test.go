@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -25,14 +27,15 @@ func (h *hall) parked() (n int) {
 			continue
 		}
 		p.mu.Lock()
-		if p.loop != nil {
-			p.loop.Do(func() {
+		l := p.loop
+		p.mu.Unlock()
+		if l != nil {
+			l.Do(func() {
 				if p.parked.Open() {
 					n++
 				}
 			})
 		}
-		p.mu.Unlock()
 	}
 	return n
 }
@@ -187,5 +190,117 @@ func TestParkingRacesTheEnd(t *testing.T) {
 			t.Fatal("the codec was told nothing")
 		}
 		h.empty()
+	}
+}
+
+// Half a control frame is no message: what waits for the rest of it is parked.
+func TestParkingWithinAControlFrame(t *testing.T) {
+	_, front, back := open(t, "/", nil)
+	for range 3 {
+		f := front.frame(0x80|opPing, "parts")
+		for _, b := range [][]byte{f[:1], f[1:7], f[7:]} {
+			front.send(b)
+			<-time.After(10 * time.Millisecond) // five pauses
+		}
+		front.want(0x80|opPong, "parts")
+	}
+	front.send(front.frame(0x80|opText, "up"))
+	back.want(0x80|opText, "up")
+}
+
+// both reads two frames, which may come in either order.
+func (p *peer) both(a, b byte, payload string) {
+	p.t.Helper()
+	var got [2]byte
+	for i := range got {
+		g, err := p.next()
+		if err != nil || g.payload != payload {
+			p.t.Fatalf("got %x %q, %v; want %q", g.first, g.payload, err, payload)
+		}
+		got[i] = g.first
+	}
+	if got != [2]byte{a, b} && got != [2]byte{b, a} {
+		p.t.Errorf("got %x; want %x and %x", got, a, b)
+	}
+}
+
+// Each end is written to by several at once, while it is parked or comes from there.
+func TestWritingToParkedHops(t *testing.T) {
+	h, front, back := open(t, "/", nil)
+	for i := range 50 {
+		h.wantParked(2)
+		text := fmt.Sprint(i)
+		for _, p := range []*peer{front, back} {
+			p.send(p.frame(0x80|opPing, text))
+			p.send(p.frame(0x80|opText, text))
+		}
+		front.both(0x80|opText, 0x80|opPong, text)
+		back.both(0x80|opText, 0x80|opPong, text)
+	}
+}
+
+// Where the loops have stopped, readers wait by themselves.
+func TestStoppedLoops(t *testing.T) {
+	d := &stageDoor{t: t, ln: listen(t)}
+	h := newHall(t, d.url(), nil)
+	h.dialer.terms.loops.Stop()
+	h.carriers.terms.loops.Stop()
+	accepted := make(chan *peer, 1)
+	go func() { accepted <- d.accept() }()
+	front := h.client("/")
+	back := <-accepted
+	for range 3 {
+		front.send(front.frame(0x80|opText, "up"))
+		back.want(0x80|opText, "up")
+		<-time.After(10 * time.Millisecond) // five pauses
+		back.send(back.frame(0x80|opText, "down"))
+		front.want(0x80|opText, "down")
+	}
+	if n := h.parked(); n != 0 {
+		t.Errorf("%d are parked in loops that do not run", n)
+	}
+}
+
+// A backend on a unix socket waits in a loop as well.
+func TestParkingOnAUnixSocket(t *testing.T) {
+	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go echo(c)
+		}
+	}()
+	h := newHall(t, "ws://backend", func(h *hall) {
+		if h.dialer.Backend, err = NewBackend(Upstream{URL: "ws://backend", Socket: ln.Addr().String()}, "/"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	front := h.client("/")
+	for range 3 {
+		h.wantParked(2)
+		front.send(front.frame(0x80|opText, "up"))
+		front.want(0x80|opText, "up")
+	}
+}
+
+// TLS keeps what it has read, of which a loop sees nothing.
+func TestNoParkingThroughTLS(t *testing.T) {
+	h, front, back := openSecure(t, nil)
+	for range 3 {
+		front.send(front.frame(0x80|opText, "up"))
+		back.want(0x80|opText, "up")
+		<-time.After(10 * time.Millisecond) // five pauses
+		back.send(back.frame(0x80|opText, "down"))
+		front.want(0x80|opText, "down")
+	}
+	if n := h.parked(); n != 0 {
+		t.Errorf("%d are parked; want none", n)
 	}
 }
