@@ -93,6 +93,7 @@ type caller struct {
 	*identified
 	certs []tls.Certificate
 	h2    *http.Client
+	lists string // further elements of Connection, over HTTP/1.1
 }
 
 func (i *identified) caller(certs ...tls.Certificate) *caller {
@@ -125,6 +126,9 @@ func (c *caller) ask(h2 bool, method, target string, header http.Header, body []
 	connection := "close, X-Client-Subject, x_client_subject"
 	if h.Get("Upgrade") != "" {
 		connection = "Upgrade, x-client-subject"
+	}
+	if c.lists != "" {
+		connection += ", " + c.lists
 	}
 	fmt.Fprintf(&b, "Connection: %s\r\nContent-Length: %d\r\n", connection, len(body))
 	_ = h.Write(&b)
