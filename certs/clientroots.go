@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -81,16 +82,24 @@ func (r *roots) add(c *x509.Certificate) {
 
 var errRoots = errors.New("client certificate leads to no root that is trusted now")
 
-// check says whether one of the chains that a handshake found still ends here. The
-// handshake was perhaps before the roots changed.
+// check says whether one of the chains that a handshake found is still good: it ends
+// here, and nothing in it has expired. The handshake was perhaps before the roots
+// changed.
 func (r *roots) check(chains [][]*x509.Certificate) error {
+	err := errRoots
 	for _, chain := range chains {
 		if len(chain) == 0 {
 			continue
 		}
-		if _, ok := r.known[string(chain[len(chain)-1].Raw)]; ok {
+		if _, ok := r.known[string(chain[len(chain)-1].Raw)]; !ok {
+			continue
+		}
+		if !slices.ContainsFunc(chain, hasExpired) {
 			return nil
 		}
+		err = errExpired
 	}
-	return errRoots
+	return err
 }
+
+func hasExpired(c *x509.Certificate) bool { return time.Now().After(c.NotAfter) }

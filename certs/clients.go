@@ -106,6 +106,7 @@ func (c *Clients) tell(t *Terms) {
 // authority pass, where conf answers them: they end with the handshake.
 func (c *Clients) Protect(conf *tls.Config) {
 	own, base := conf.GetConfigForClient, conf
+	var last atomic.Pointer[made]
 	conf.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		t, under := c.Terms(), base
 		if own != nil {
@@ -123,8 +124,20 @@ func (c *Clients) Protect(conf *tls.Config) {
 		case onlyChallenge(hello, under):
 			return forChallenge(under), nil
 		}
-		return t.over(under), nil
+		m := last.Load()
+		if m == nil || m.terms != t || m.under != under {
+			m = &made{t, under, t.over(under)}
+			last.Store(m)
+		}
+		return m.conf, nil
 	}
+}
+
+// A made is what handshakes under the same terms share: each connection keeps its
+// tls.Config for as long as it lives.
+type made struct {
+	terms       *Terms
+	under, conf *tls.Config
 }
 
 // watch looks at the file until ctx is done.

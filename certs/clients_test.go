@@ -262,28 +262,6 @@ func TestTicketsWithoutCertificate(t *testing.T) {
 	}
 }
 
-// A certificate ends on connections that live, too.
-func TestACertificateEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ours := authority.New(t)
-		g := newGuarded(t, ClientAuth{CA: authority.Roots(t, ours)})
-		g.pipe = true
-		defer g.Close()
-		s, _, err := g.meet(g.client(ours.ClientOf(t, time.Hour, authority.Subject(t, nil))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(59 * time.Minute)
-		if _, ok, err := g.Terms().Subject(&s); !ok || err != nil {
-			t.Errorf("before its end: %v, %v", ok, err)
-		}
-		time.Sleep(2 * time.Minute)
-		if _, _, err := g.Terms().Subject(&s); err != errExpired {
-			t.Errorf("after its end: %v; want %v", err, errExpired)
-		}
-	})
-}
-
 func TestRootsAreWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, others := authority.New(t), authority.New(t)

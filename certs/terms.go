@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"slices"
-	"time"
 )
 
 // acmeTLS is the protocol of a certificate authority that looks whether a name is
@@ -22,13 +21,14 @@ func (t *Terms) Header() string { return t.auth.Header }
 
 var (
 	errNoCertificate = errors.New("client has shown no certificate")
-	errExpired       = errors.New("client certificate has expired")
+	errExpired       = errors.New("client certificate, or what signed it, has expired")
 )
 
 // Subject says who is at the other end of a connection, as RFC 4514 writes it, in
 // printable ASCII (subjectOf) and at most 2 KiB; ok is false where a client shows no
 // certificate and needs none. An error is for a connection from before the terms, or
-// from before the certificate's end: a handshake now would fail.
+// from before the end of the certificate or of one that it leads to a root by: a
+// handshake now would fail.
 func (t *Terms) Subject(s *tls.ConnectionState) (subject string, ok bool, err error) {
 	if s == nil || len(s.PeerCertificates) == 0 {
 		if t.auth.Mode == "require" {
@@ -39,11 +39,7 @@ func (t *Terms) Subject(s *tls.ConnectionState) (subject string, ok bool, err er
 	if err := t.roots.check(s.VerifiedChains); err != nil {
 		return "", false, err
 	}
-	leaf := s.PeerCertificates[0]
-	if time.Now().After(leaf.NotAfter) {
-		return "", false, errExpired
-	}
-	subject, err = subjectOf(leaf)
+	subject, err = subjectOf(s.PeerCertificates[0])
 	return subject, err == nil, err
 }
 

@@ -22,6 +22,7 @@ type Authority struct {
 	PEM  []byte // of its own certificate
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+	sent [][]byte // what clients show behind their own: authorities below a root
 }
 
 // New makes an authority. It and what it signs are valid by the clock of now, which
@@ -85,7 +86,9 @@ func sign(t testing.TB, c *x509.Certificate, a *Authority) ([]byte, *ecdsa.Priva
 	if c.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
 		t.Fatal(err)
 	}
-	c.NotBefore = time.Now().Add(-365 * 24 * time.Hour)
+	if c.NotBefore.IsZero() {
+		c.NotBefore = time.Now().Add(-365 * 24 * time.Hour)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
 	if err != nil {
 		t.Fatal(err)
