@@ -65,6 +65,9 @@ func reset(c *net.TCPConn) {
 	c.Close()
 }
 
+// readSize is the most bytes of a chunk.
+const readSize = 8 << 10
+
 // A chunk is what one read brought, or how the reading ended.
 type chunk struct {
 	data []byte
@@ -122,7 +125,7 @@ func (w *way) read(q chan<- chunk) {
 		if w.mayRead() != nil {
 			return
 		}
-		buf := make([]byte, 8<<10)
+		buf := make([]byte, readSize)
 		n, err := w.src.Read(buf)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = nil
