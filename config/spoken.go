@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"sidecar/proxy"
 )
 
 // withSessions are the protocols of this version whose clients have a session.
@@ -87,11 +89,13 @@ func (l *loader) checkSessions() {
 	l.checkWindow(c.Sections, "")
 	l.checkProtocolPath(c.EngineIO.Path, "engineio.path")
 	if !c.Upstream.IsZero() {
+		l.checkMessage(c.Sections, "")
 		l.checkReached(Route{Path: "/", Upstream: c.Upstream, Sections: c.Sections}, "", -1)
 	}
 	for i, r := range c.Routes {
 		key := fmt.Sprintf("routes[%d]", i)
 		l.checkWindow(r.Sections, key)
+		l.checkMessage(r.Sections, key)
 		l.checkProtocolPath(r.EngineIO.Path, key+".engineio.path")
 		l.checkReached(r, key, i)
 	}
@@ -103,6 +107,27 @@ func (l *loader) checkWindow(s Sections, path string) {
 		l.report(join(path, "session.window"), fmt.Sprintf("%s is more than all sessions together may hold, %s (session_memory.limit)",
 			sizeText(s.Session.Window), sizeText(most)))
 	}
+}
+
+// checkMessage finds messages of resume that are allowed and could never pass: what
+// clients send is held until it is whole. The fault is of whichever was chosen.
+func (l *loader) checkMessage(s Sections, path string) {
+	m, message := l.config.SessionMemory, s.Limits.Proxy.Message
+	if message == 0 {
+		message = proxy.DefaultLimits().Message
+	}
+	if m.Limit <= 0 || m.Validate() != nil || message <= m.Limit || !slices.Contains(s.Protocols, "resume") {
+		return
+	}
+	for _, key := range []string{join(path, "limits.message"), "limits.message"} {
+		if _, set := l.where[key]; set {
+			l.report(key, fmt.Sprintf("%s is more than all sessions together may hold, %s (session_memory.limit), so that such a message could never pass by resume",
+				sizeText(message), sizeText(m.Limit)))
+			return
+		}
+	}
+	l.report("session_memory.limit", fmt.Sprintf("%s is less than one message may have, %s (limits.message), so that such a message could never pass by resume",
+		sizeText(m.Limit), sizeText(message)))
 }
 
 // checkProtocolPath judges what is appended to a route's path. That it begins with a
