@@ -137,7 +137,9 @@ func (b *bubble) open(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.c.mu.Lock() // as an opening does: the session may end by its own clock
 	b.c.session, b.born = s, time.Now()
+	b.c.mu.Unlock()
 	b.session, b.token = b.c.id, b.c.tokens.Offer()
 }
 
