@@ -58,8 +58,15 @@ func (m *match) in() []peer {
 	})
 }
 
-// atOnce is how many peers' clients and backends there are descriptors for.
-func (m *match) atOnce() int { return max(affordable()/m.conns, 1) }
+// atOnce is how many peers' clients and backends there are descriptors for. Those
+// that wait for their only turn would answer no pings, and be idle for longer than
+// the figures say.
+func (m *match) atOnce() int {
+	if m.once {
+		return 1
+	}
+	return max(affordable()/m.conns, 1)
+}
 
 // round plays one round between the peers of side: all are started, and then
 // take turns.

@@ -110,3 +110,27 @@ func TestFailingPeerIsLeftOut(t *testing.T) {
 		t.Errorf("%v; want three figures of another, and none of direct", b)
 	}
 }
+
+// Peers that are held idle must not wait for each other: nobody would answer their
+// pings meanwhile.
+func TestIdlePeersRunOneAfterTheOther(t *testing.T) {
+	open := 0
+	alone := func(r *run) (task, error) {
+		if open++; open > 1 {
+			return nil, errors.New("another is open")
+		}
+		return leaving{&open}, nil
+	}
+	p := &plan{rounds: 3, notes: io.Discard, peers: []peer{{name: "one"}, {name: "another"}}}
+	m := &match{plan: p, work: work{name: "w", conns: 1, once: true, open: alone}, out: map[string]bool{}}
+	m.row = m.work.row()
+	if err := m.play(t.Context()); err != nil || len(m.row.Values["another"]) != 3 {
+		t.Errorf("%v, %v; want three figures of each", m.row.Values, err)
+	}
+}
+
+// leaving is a task that is over with its turn.
+type leaving struct{ open *int }
+
+func (l leaving) turn(time.Duration) error { *l.open--; return nil }
+func (leaving) sample() (sample, error)    { return sample{value: 1}, nil }
