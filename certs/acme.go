@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3"
@@ -80,14 +81,17 @@ func newACME(s Settings, config *certmagic.Config, taken net.Addr, log *zap.Logg
 // listener of its own, unless there is one: then it dials that, and trusts it to
 // answer. Our listeners do answer, but are at any address or a unix socket, behind
 // any mapping of ports; so it is pointed at this one, which is always there.
-type decoy struct{ net.Listener }
+type decoy struct {
+	net.Listener
+	ended chan struct{}
+}
 
 func newDecoy() (decoy, error) {
 	var faults []error
 	for _, at := range []string{"127.0.0.1:0", "[::1]:0"} {
 		l, err := net.Listen("tcp", at)
 		if err == nil {
-			d := decoy{l}
+			d := decoy{l, make(chan struct{})}
 			go d.turnAway()
 			return d, nil
 		}
@@ -98,14 +102,24 @@ func newDecoy() (decoy, error) {
 
 // turnAway closes whatever comes, until the listener is closed.
 func (d decoy) turnAway() {
+	defer close(d.ended)
 	for {
 		c, err := d.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return
-		}
-		if err == nil {
+		case err != nil: // there are no descriptors; who waits here would have us spin
+			<-time.After(100 * time.Millisecond)
+		default:
 			_ = c.Close()
 		}
+	}
+}
+
+func (d decoy) close() {
+	if d.Listener != nil {
+		_ = d.Close()
+		<-d.ended
 	}
 }
 

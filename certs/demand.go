@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -13,9 +15,14 @@ import (
 // jobTime bounds the getting of one certificate on demand.
 const jobTime = 3 * time.Minute
 
-// An asked is a name on demand that was allowed.
+// An asked is a name on demand that has its certificate in memory.
 type asked struct {
-	looked   time.Time // when renewal was last thought of
+	looked time.Time // when renewal was last thought of
+}
+
+// A denied is a name on demand that was allowed, and whose last order failed. They are
+// kept apart: names that strangers make up push no certificate out of memory.
+type denied struct {
 	failures int       // since it went well
 	until    time.Time // no order before
 }
@@ -60,9 +67,12 @@ func (m *managed) due(name string, c certmagic.Certificate) bool {
 	if time.Until(c.Leaf.NotAfter) > c.Lifetime()/2 && time.Until(c.Leaf.NotAfter) > 5*m.env.Every {
 		return false
 	}
+	if m.tooSoon(name) {
+		return false
+	}
 	m.mu.Lock()
 	a, known := m.asked.Get(name)
-	if known && (time.Since(a.looked) < m.env.Every/2 || time.Now().Before(a.until)) {
+	if known && time.Since(a.looked) < m.env.Every/2 {
 		m.mu.Unlock()
 		return false
 	}
@@ -94,29 +104,69 @@ func (m *managed) supply(name string, g *gate) error {
 func (m *managed) tooSoon(name string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	a, known := m.asked.Get(name)
-	return known && time.Now().Before(a.until)
+	d, known := m.denied.Get(name)
+	return known && time.Now().Before(d.until)
 }
 
 // supplied remembers what became of a job.
 func (m *managed) supplied(name string, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	a, known := m.asked.Get(name)
-	if !known {
-		a = &asked{}
-		m.asked.Add(name, a)
-	}
-	a.looked = time.Now()
+	wait := m.remember(name, err)
 	if err == nil {
-		a.failures, a.until = 0, time.Time{}
 		return
 	}
-	wait := m.pause(a.failures, err)
-	a.failures++
-	a.until = time.Now().Add(wait)
-	m.env.Log.Warn("could not get a certificate on demand; handshakes for it fail for now", "name", name, "authority", m.authority,
-		"err", plain(err), "do", remedy(err), "for", wait.Round(time.Second))
+	level := slog.LevelWarn
+	if !m.lines.take() {
+		level = slog.LevelDebug
+	}
+	m.env.Log.Log(m.life, level, "could not get a certificate on demand; handshakes for it fail for now", "name", name,
+		"authority", m.authority, "err", plain(err), "do", remedy(err), "for", wait.Round(time.Second))
+}
+
+// remember returns how long there is no order for name, if err is why there is no
+// certificate.
+func (m *managed) remember(name string, err error) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil {
+		m.denied.Remove(name)
+		m.asked.Add(name, &asked{time.Now()})
+		return 0
+	}
+	if a, known := m.asked.Get(name); known {
+		a.looked = time.Now()
+	}
+	d, _ := m.denied.Get(name)
+	wait := m.pause(d.failures, err)
+	m.denied.Add(name, denied{d.failures + 1, time.Now().Add(wait)})
+	return wait
+}
+
+// A ration bounds the lines in the log that strangers' names cause: linesAtOnce, and
+// one more each linesEvery.
+type ration struct {
+	mu   sync.Mutex
+	left float64
+	then time.Time
+}
+
+const (
+	linesAtOnce = 20
+	linesEvery  = 10 * time.Second
+)
+
+func newRation() *ration { return &ration{left: linesAtOnce, then: time.Now()} }
+
+func (r *ration) take() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	r.left = min(linesAtOnce, r.left+float64(now.Sub(r.then))/float64(linesEvery))
+	r.then = now
+	if r.left < 1 {
+		return false
+	}
+	r.left--
+	return true
 }
 
 // forget is told of the names that are remembered no longer.
@@ -133,9 +183,9 @@ func (m *managed) Prepare(s Settings) (use func(), err error) {
 }
 
 func (m *managed) adopt(s Settings) {
-	old, next := m.scope.Load(), m.scopeOf(s)
+	old := m.scope.Load()
+	next := m.scopeOf(s, old)
 	m.scope.Store(next)
-	old.gate.close()
 	m.drop(old, next)
 	var added []string
 	m.mu.Lock()
@@ -146,6 +196,9 @@ func (m *managed) adopt(s Settings) {
 	}
 	m.mu.Unlock()
 	m.keepAll(added)
+	if old.gate != next.gate {
+		old.gate.close() // which waits for questions, at most for askTime
+	}
 }
 
 // drop lets go of what is in old and not in next.

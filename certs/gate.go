@@ -139,9 +139,11 @@ func (g *gate) get(name string) (status int, err error) {
 	return res.StatusCode, nil
 }
 
-// close gives up the connections that idle. Questions under way end by their time.
+// close lets nobody ask any more, waits for questions under way, which end by their
+// time, and gives up the connections.
 func (g *gate) close() {
 	if g != nil {
+		g.flight.shut()
 		g.client.CloseIdleConnections()
 	}
 }

@@ -49,6 +49,8 @@ type local struct {
 	key  crypto.Signer
 }
 
+var errNoRoot = errors.New("there is no root")
+
 // IssuerKey names it in storage.
 func (l *local) IssuerKey() string { return "internal" }
 
@@ -81,16 +83,17 @@ func (l *local) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certm
 func (l *local) authority(ctx context.Context) (*x509.Certificate, crypto.Signer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.root != nil {
+	if l.root != nil && time.Now().Before(l.root.NotAfter) {
 		return l.root, l.key, nil
 	}
+	l.root, l.key = nil, nil
 	const lock = "internal_root"
 	if err := l.store.Lock(ctx, lock); err != nil {
 		return nil, nil, err
 	}
 	defer func() { _ = l.store.Unlock(context.WithoutCancel(ctx), lock) }()
 	err := l.load(ctx)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, errNoRoot) {
 		err = l.make(ctx)
 	}
 	return l.root, l.key, err
@@ -98,16 +101,25 @@ func (l *local) authority(ctx context.Context) (*x509.Certificate, crypto.Signer
 
 func (l *local) load(ctx context.Context) error {
 	certText, err := l.store.Load(ctx, rootCert)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errNoRoot
+	}
 	if err != nil {
 		return err
 	}
 	keyText, err := l.store.Load(ctx, rootKey)
+	if errors.Is(err, fs.ErrNotExist) { // a new root would be one that no client trusts
+		return fmt.Errorf("%s is there without its %s; restore that, or remove both for new ones", rootCert, filepath.Base(rootKey))
+	}
 	if err != nil {
 		return err
 	}
 	root, err := parseRoot(certText)
 	if err != nil {
 		return err
+	}
+	if !root.IsCA {
+		return fmt.Errorf("%s is no authority's; remove %s for a new one", rootCert, filepath.Join(l.path, "internal"))
 	}
 	if time.Now().After(root.NotAfter) {
 		return fmt.Errorf("it expired at %s; remove %s for a new one", root.NotAfter.Format(time.RFC3339), filepath.Join(l.path, "internal"))

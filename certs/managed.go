@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,8 @@ type managed struct {
 	decoy     decoy                 // nil with it
 	scope     atomic.Pointer[scope]
 	orders    chan struct{} // a token for each order under way
+	strange   chan struct{} // and one for each of those that is on demand
+	looks     chan struct{} // and for each look at storage for a challenge
 	jobs      flight[error] // for names on demand
 
 	life    context.Context
@@ -46,16 +49,25 @@ type managed struct {
 	keeps  map[string]context.CancelFunc // by name of the scope
 	faults map[string]error              // the last of a name of the scope, since it went well
 	asked  *simplelru.LRU[string, *asked]
+	denied *simplelru.LRU[string, denied]
+	lines  *ration // of failures on demand
 }
 
 const (
 	// maxOrders bounds orders under way, and maxJobs the names on demand that
 	// somebody waits for or that are renewed; a handshake for one more fails.
-	maxOrders = 8
-	maxJobs   = 64
+	// Two orders are kept for the scope's own names, whatever strangers ask for.
+	maxOrders  = 8
+	maxStrange = maxOrders - 2
+	maxJobs    = 64
+	// maxLooks bounds the looks at storage, at once, for challenges that strangers
+	// pretend to check: where storage hangs, each would hold a thread. More wait.
+	maxLooks = 16
 	// maxAsked bounds the certificates on demand in memory. Those of the names that
 	// were asked for least recently are read from storage again.
-	maxAsked = 4096
+	// maxDenied bounds the names on demand whose failure is remembered.
+	maxAsked  = 4096
+	maxDenied = 4096
 	// loadTime is what the start waits for storage to show what it has.
 	loadTime = 2 * time.Second
 )
@@ -78,24 +90,27 @@ func startManaged(s Settings, e Environment) (*managed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return manage(s, e, &certmagic.FileStorage{Path: dir}, dir)
+	return manage(s, e, newShelf(dir, e.Log), dir)
 }
 
 // manage is startManaged with the storage of a test.
 func manage(s Settings, e Environment, storage certmagic.Storage, path string) (*managed, error) {
 	m := &managed{
 		env: e, authority: "local", store: &store{Storage: storage, path: path, log: e.Log, failed: e.Failed},
-		orders: make(chan struct{}, maxOrders), jobs: flight[error]{most: maxJobs},
+		orders: make(chan struct{}, maxOrders), strange: make(chan struct{}, maxStrange), looks: make(chan struct{}, maxLooks),
+		jobs: flight[error]{most: maxJobs}, lines: newRation(),
 		begun: make(chan struct{}), keeps: map[string]context.CancelFunc{}, faults: map[string]error{},
 	}
 	m.asked, _ = simplelru.NewLRU(maxAsked, m.forget) // fails only for a size below 1
-	m.scope.Store(m.scopeOf(s))
+	m.denied, _ = simplelru.NewLRU[string, denied](maxDenied, nil)
+	m.scope.Store(m.scopeOf(s, nil))
 	m.life, m.end = context.WithCancel(context.Background())
 	if err := m.equip(s); err != nil {
 		m.Close()
 		return nil, err
 	}
 	m.keepAll(m.scope.Load().list)
+	m.keeping.Go(m.clearAway)
 	return m, nil
 }
 
@@ -139,10 +154,15 @@ func (m *managed) configOf(c certmagic.Certificate) (*certmagic.Config, error) {
 	return m.demand, nil
 }
 
-func (m *managed) scopeOf(s Settings) *scope {
+// scopeOf is the scope of s. It has the gate of old, and the verdicts that this knows,
+// where nothing about that has changed.
+func (m *managed) scopeOf(s Settings, old *scope) *scope {
 	list := s.Names()
 	next := &scope{list: list, names: newNameSet(list), set: s.OnDemand}
-	if s.OnDemand.On() {
+	switch {
+	case old != nil && reflect.DeepEqual(old.set, next.set):
+		next.gate = old.gate
+	case s.OnDemand.On():
 		next.gate = newGate(s.OnDemand, m.env.Failed)
 	}
 	return next
@@ -152,20 +172,37 @@ func (m *managed) scopeOf(s Settings) *scope {
 // authority's challenges. It may be called again.
 func (m *managed) Begin() { m.begin.Do(func() { close(m.begun) }) }
 
-// Close ends everything, and waits for its end. It may be called again.
+// Close ends everything, and waits for its end, but not for ever where storage hangs.
+// It may be called again.
 func (m *managed) Close() {
 	m.close.Do(func() {
-		m.end()
-		m.keeping.Wait()
-		m.jobs.shut()
-		if m.cache != nil {
-			m.cache.Stop()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			m.finish()
+		}()
+		late := time.NewTimer(2 * closeTime)
+		defer late.Stop()
+		select {
+		case <-ended:
+		case <-late.C:
+			m.env.Log.Error("the storage of certificates does not answer; stopping without it", "storage", m.store.path)
 		}
-		if m.decoy.Listener != nil {
-			_ = m.decoy.Close()
-		}
-		m.scope.Load().gate.close()
 	})
+}
+
+func (m *managed) finish() {
+	m.mu.Lock()
+	m.end() // under the lock, so that keepAll begins nothing any more
+	m.mu.Unlock()
+	m.keeping.Wait()
+	m.jobs.shut()
+	if m.cache != nil {
+		m.cache.Stop()
+	}
+	m.store.close() // once certmagic's own renewals have given their locks back
+	m.decoy.close()
+	m.scope.Load().gate.close()
 }
 
 func (m *managed) protocols() []string {
@@ -182,7 +219,11 @@ func (m *managed) Challenge(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	host := hostOf(r)
-	return host != "" && m.scope.Load().covers(host) && m.acme.HandleHTTPChallenge(w, r)
+	if host == "" || !m.scope.Load().covers(host) || take(r.Context(), m.looks) != nil {
+		return false
+	}
+	defer give(m.looks)
+	return m.acme.HandleHTTPChallenge(w, r)
 }
 
 // Serves reports whether there is a certificate for host, or may be one.
@@ -225,13 +266,13 @@ func (m *managed) best(name string) (best certmagic.Certificate, found bool) {
 	return best, found
 }
 
-// Fresh reports whether every name has its certificate and the last try to get or
-// renew each went well.
+// Fresh reports whether every name has its certificate, the last try to get or renew
+// each went well, and so did the last use of storage.
 func (m *managed) Fresh() bool {
 	m.mu.Lock()
 	faults := len(m.faults)
 	m.mu.Unlock()
-	return faults == 0 && m.Missing() == nil
+	return faults == 0 && !m.store.fails() && m.Missing() == nil
 }
 
 // Missing names what has no valid certificate, and why; nil is nothing. Names on
@@ -292,6 +333,10 @@ func (m *managed) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return nil, nil
 	}
 	if isChallenge(hello) && len(m.protocols()) > 0 {
+		if err := take(contextOf(hello), m.looks); err != nil {
+			return nil, err
+		}
+		defer give(m.looks)
 		return m.steady.GetCertificate(hello)
 	}
 	c, found := m.find(hello, name)

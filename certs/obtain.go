@@ -3,8 +3,10 @@ package certs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,14 +17,18 @@ import (
 // keepAll starts the keeping of names, and waits a while for what storage has of them.
 func (m *managed) keepAll(names []string) {
 	var loading sync.WaitGroup
-	loading.Add(len(names))
 	m.mu.Lock()
+	if m.life.Err() != nil {
+		m.mu.Unlock()
+		return
+	}
+	loading.Add(len(names))
 	for _, name := range names {
 		ctx, cancel := context.WithCancel(m.life)
 		m.keeps[name] = cancel
 		m.keeping.Go(func() {
 			defer cancel()
-			_, _ = m.steady.CacheManagedCertificate(ctx, name) // ensure says what is wrong
+			_, _ = m.load(ctx, m.steady, name) // ensure says what is wrong
 			loading.Done()
 			m.keep(ctx, name)
 		})
@@ -41,18 +47,24 @@ func (m *managed) keepAll(names []string) {
 	}
 }
 
-// keep tries until there is a good certificate for name, or ctx is done. From then on
-// certmagic renews it.
+// keep sees to it that there is a good certificate for name, until ctx is done.
+// certmagic renews it; what that cannot mend is mended here.
 func (m *managed) keep(ctx context.Context, name string) {
 	select {
 	case <-m.begun:
 	case <-ctx.Done():
 		return
 	}
+	for m.attain(ctx, name) && m.ails(ctx, name) {
+	}
+}
+
+// attain tries until there is a good certificate for name. False is the end of ctx.
+func (m *managed) attain(ctx context.Context, name string) bool {
 	for attempt := 0; ; attempt++ {
 		err := m.ensure(context.WithValue(ctx, certmagic.AttemptsCtxKey, &attempt), m.steady, name)
 		if err == nil || ctx.Err() != nil {
-			return
+			return ctx.Err() == nil
 		}
 		wait := m.pause(attempt, err)
 		m.env.Log.Warn("could not get a certificate; trying again", "name", name, "authority", m.authority,
@@ -62,33 +74,91 @@ func (m *managed) keep(ctx context.Context, name string) {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return
+			return false
 		}
 	}
+}
+
+// ails waits until there is no certificate for name in memory, or one that is to be
+// renewed while storage holds what certmagic cannot renew. False is the end of ctx.
+func (m *managed) ails(ctx context.Context, name string) bool {
+	t := time.NewTicker(m.env.Every)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return false
+		}
+		c, found := m.best(name)
+		if !found {
+			return true
+		}
+		if !c.NeedsRenewal(m.steady) {
+			continue
+		}
+		_, err := m.load(ctx, m.steady, name)
+		if err != nil && !errors.As(err, new(fault)) && !errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
+			return true
+		}
+	}
+}
+
+// load gets the certificate for name that is in storage into memory.
+func (m *managed) load(ctx context.Context, config *certmagic.Config, name string) (certmagic.Certificate, error) {
+	c, err := config.CacheManagedCertificate(ctx, name)
+	if err != nil || slices.Contains(c.Names, name) {
+		return c, err
+	}
+	sc := m.scope.Load()
+	if !slices.ContainsFunc(c.Names, sc.names.has) { // else it may be there by right
+		m.cache.Remove([]string{c.Hash()})
+	}
+	return certmagic.Certificate{}, fmt.Errorf("it is for %q", c.Names)
+}
+
+// discard makes certmagic believe that storage has nothing for name, whose certificate
+// there cannot be used: it would read it again with each try to renew it. That is so
+// only if no other instance has put a good one there meanwhile.
+func (m *managed) discard(ctx context.Context, config *certmagic.Config, name string) error {
+	lock := "issue_cert_" + name // certmagic's, of its orders
+	if err := m.store.Lock(ctx, lock); err != nil {
+		return fmt.Errorf("locking storage: %w", err)
+	}
+	defer func() { _ = m.store.Unlock(context.WithoutCancel(ctx), lock) }()
+	if _, err := m.load(ctx, config, name); err == nil || errors.Is(err, fs.ErrNotExist) || errors.As(err, new(fault)) {
+		return err
+	}
+	return m.store.Delete(ctx, certmagic.StorageKeys.SiteMeta(config.Issuers[0].IssuerKey(), name))
 }
 
 // ensure gets a good certificate for name into memory: from storage, else by an order.
 // An old one is served meanwhile.
 func (m *managed) ensure(ctx context.Context, config *certmagic.Config, name string) error {
-	old, err := config.CacheManagedCertificate(ctx, name)
+	old, err := m.load(ctx, config, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = m.order(ctx, name, "obtain", config.ObtainCertSync)
+		err = m.order(ctx, config, name, "obtain", config.ObtainCertSync)
+	case ctx.Err() != nil:
+	case errors.As(err, new(fault)): // what is there may be good
+		m.note(name, err)
 	case err != nil:
 		m.env.Log.Warn("the stored certificate cannot be used; getting another", "name", name, "err", err)
-		err = m.order(ctx, name, "renew", func(ctx context.Context, name string) error { return config.RenewCertSync(ctx, name, true) })
+		if err = m.discard(ctx, config, name); err == nil || errors.Is(err, fs.ErrNotExist) {
+			err = m.order(ctx, config, name, "obtain", config.ObtainCertSync)
+		}
 	case !old.NeedsRenewal(config):
 		return nil
 	default:
 		if old.Expired() {
 			m.env.Log.Warn("the stored certificate has expired; renewing it", "name", name, "expires", old.Leaf.NotAfter)
 		}
-		err = m.order(ctx, name, "renew", func(ctx context.Context, name string) error { return config.RenewCertSync(ctx, name, false) })
+		err = m.order(ctx, config, name, "renew", func(ctx context.Context, name string) error { return config.RenewCertSync(ctx, name, false) })
 	}
 	if err != nil {
 		return err
 	}
-	now, err := config.CacheManagedCertificate(ctx, name)
+	now, err := m.load(ctx, config, name)
 	if err != nil {
 		return err
 	}
@@ -104,15 +174,31 @@ type effort struct{ start time.Time }
 
 type effortKey struct{}
 
-// order has do order a certificate for name, when it is its turn, and counts and keeps
-// what went wrong.
-func (m *managed) order(ctx context.Context, name, stage string, do func(context.Context, string) error) error {
+// take takes a token, which give gives back, when it is its turn.
+func take(ctx context.Context, tokens chan struct{}) error {
 	select {
-	case m.orders <- struct{}{}:
-		defer func() { <-m.orders }()
+	case tokens <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func give(tokens chan struct{}) { <-tokens }
+
+// order has do order a certificate for name, when it is its turn, and counts and keeps
+// what went wrong.
+func (m *managed) order(ctx context.Context, config *certmagic.Config, name, stage string, do func(context.Context, string) error) error {
+	if config == m.demand {
+		if err := take(ctx, m.strange); err != nil {
+			return err
+		}
+		defer give(m.strange)
+	}
+	if err := take(ctx, m.orders); err != nil {
+		return err
+	}
+	defer give(m.orders)
 	before := m.store.faults.Load()
 	err := do(context.WithValue(ctx, effortKey{}, &effort{time.Now()}), name)
 	switch {

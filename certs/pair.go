@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // maxFile bounds what is read of a PEM file. A chain takes some KiB.
@@ -51,26 +52,41 @@ func (f files) read() (c content, err error) {
 }
 
 func readFile(key, name, remedy string) ([]byte, error) {
-	fault := func(what string) error { return fmt.Errorf("%s: %q %s; %s", key, name, what, remedy) }
-	info, err := os.Stat(name)
+	b, err := readRegular(name)
 	switch {
+	case errors.Is(err, errIrregular), errors.Is(err, errTooLarge):
+		return nil, fmt.Errorf("%s: %q %w; %s", key, name, err, remedy)
 	case err != nil:
-		return nil, fault("cannot be read: " + why(err))
-	case !info.Mode().IsRegular(): // reading a pipe might never end
-		return nil, fault("is no regular file")
-	case info.Size() > maxFile:
-		return nil, fault("is larger than 1 MiB")
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fault("cannot be read: " + why(err))
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil {
-		return nil, fault("cannot be read: " + why(err))
+		return nil, fmt.Errorf("%s: %q cannot be read: %s; %s", key, name, why(err), remedy)
 	}
 	return b, nil
+}
+
+var (
+	errIrregular = errors.New("is no regular file")
+	errTooLarge  = errors.New("is larger than 1 MiB")
+)
+
+// readRegular reads a file and nothing else: a pipe might never end, nor be opened
+// even, which is why it is opened without waiting before it is looked at.
+func readRegular(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errIrregular
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if len(b) > maxFile {
+		return nil, errTooLarge
+	}
+	return b, err
 }
 
 // why is an error of the file system without the file's name.
@@ -103,13 +119,22 @@ func loadAll(all []files) ([]*pair, error) {
 	return pairs, errors.Join(faults...)
 }
 
-// load reads and checks the pair in f.
+// load reads and checks the pair in f. What does not fit together is read again, once:
+// both files may have been replaced between the reading of the one and of the other, as
+// Kubernetes does by one symbolic link.
 func load(f files) (*pair, error) {
 	c, err := f.read()
 	if err != nil {
 		return nil, err
 	}
-	return parse(f, c)
+	p, err := parse(f, c)
+	if err == nil {
+		return p, nil
+	}
+	if again, e := f.read(); e == nil && again.sum() != c.sum() {
+		return parse(f, again)
+	}
+	return nil, err
 }
 
 // parse makes a pair of what the files f held. It refuses more than crypto/tls

@@ -26,12 +26,33 @@ type store struct {
 	faults atomic.Int64
 
 	mu   sync.Mutex
-	last string // the fault that there is now, "" for none
+	bad  [2]bool // there is a fault now: at reading, at writing and locks
 	said time.Time
 }
 
+// A fault is an error of storage itself, and not of what is in it.
+type fault struct{ error }
+
+func (f fault) Unwrap() error { return f.error }
+
+// What of storage can fail by itself.
+const (
+	reading = iota
+	writing
+)
+
+// String is for certmagic's log.
+func (s *store) String() string { return s.path }
+
+// close ends what the storage has begun.
+func (s *store) close() {
+	if c, ok := s.Storage.(interface{ close() }); ok {
+		c.close()
+	}
+}
+
 func (s *store) Store(ctx context.Context, key string, value []byte) error {
-	return s.judge(s.Storage.Store(ctx, key, value), true)
+	return s.judge(s.Storage.Store(ctx, key, value), writing)
 }
 
 func (s *store) Load(ctx context.Context, key string) ([]byte, error) {
@@ -39,15 +60,15 @@ func (s *store) Load(ctx context.Context, key string) ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return b, s.judge(err, false)
+	return b, s.judge(err, reading)
 }
 
 func (s *store) Lock(ctx context.Context, name string) error {
 	err := s.Storage.Lock(ctx, name)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, errShut) {
 		return err
 	}
-	return s.judge(err, false)
+	return s.judge(err, writing)
 }
 
 // TryLock takes a lock that nobody has. Without it certmagic would wait for one.
@@ -57,40 +78,60 @@ func (s *store) TryLock(ctx context.Context, name string) (bool, error) {
 		return false, errors.ErrUnsupported
 	}
 	got, err := try.TryLock(ctx, name)
-	return got, s.judge(err, false)
-}
-
-// judge counts and says err, if it is one. Only a write that went well shows that all
-// is well again.
-func (s *store) judge(err error, wrote bool) error {
-	switch {
-	case err != nil:
-		s.faults.Add(1)
-		s.failed("storage")
-		if s.news(err.Error()) {
-			s.log.Error("the storage of certificates cannot be used; what is served stays so, and it is tried again",
-				"storage", s.path, "err", err, "do", storageRemedy(err))
-		}
-	case wrote && s.news(""):
-		s.log.Info("the storage of certificates can be used again", "storage", s.path)
+	if ctx.Err() != nil || errors.Is(err, errShut) {
+		return got, err
 	}
-	return err
+	return got, s.judge(err, writing)
 }
 
-// news reports whether what is wrong now is to be said.
-func (s *store) news(what string) bool {
+// judge counts and says err, if it is one. What went well shows that all is well again:
+// a write all, and a read that reads do.
+func (s *store) judge(err error, kind int) error {
+	if err == nil {
+		if s.well(kind) {
+			s.log.Info("the storage of certificates can be used again", "storage", s.path)
+		}
+		return nil
+	}
+	s.faults.Add(1)
+	s.failed("storage")
+	if s.news(kind) {
+		s.log.Error("the storage of certificates cannot be used; what is served stays so, and it is tried again",
+			"storage", s.path, "err", err, "do", storageRemedy(err))
+	}
+	return fault{err}
+}
+
+// news reports whether a fault is to be said.
+func (s *store) news(kind int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if what == "" {
-		was := s.last != ""
-		s.last = ""
-		return was
-	}
-	if s.last != "" && time.Since(s.said) < sayAgain {
+	known := s.bad[reading] || s.bad[writing]
+	s.bad[kind] = true
+	if known && time.Since(s.said) < sayAgain {
 		return false
 	}
-	s.last, s.said = what, time.Now()
+	s.said = time.Now()
 	return true
+}
+
+// well reports whether this was the last fault's end.
+func (s *store) well(kind int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.bad[reading] || s.bad[writing]
+	s.bad[reading] = false
+	if kind == writing {
+		s.bad[writing] = false
+	}
+	return was && !s.bad[writing]
+}
+
+// fails reports whether the last use failed.
+func (s *store) fails() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bad[reading] || s.bad[writing]
 }
 
 // storageRemedy is what an operator can do about err.

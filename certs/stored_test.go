@@ -1,0 +1,382 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// A notes is a log that is kept.
+type notes struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (n *notes) Write(b []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.buf.Write(b)
+}
+
+func (n *notes) lines(part string) (count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for l := range strings.Lines(n.buf.String()) {
+		if strings.Contains(l, part) {
+			count++
+		}
+	}
+	return count
+}
+
+func (n *notes) log() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
+
+// stock puts a certificate for names into the storage at dir, as that of the name
+// under, and returns the directory of its files.
+func stock(t *testing.T, dir, under string, begins, ends time.Time, names ...string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: begins, NotAfter: ends}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyText, err := certmagic.PEMEncodePrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := filepath.Join(dir, "certificates", "internal", under)
+	if err := os.MkdirAll(at, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for ext, text := range map[string][]byte{".crt": pemOf(der), ".key": keyText, ".json": []byte(`{"sans":["` + under + `"],"issuer_data":null}`)} {
+		if err := os.WriteFile(filepath.Join(at, under+ext), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return at
+}
+
+// stored is mode internal over what is in dir.
+func stored(t *testing.T, dir string, e Environment, names ...string) *managed {
+	t.Helper()
+	return startLocal(t, newShelf(dir, slog.New(slog.DiscardHandler)), dir, e, names...)
+}
+
+// A certificate that has expired is served until there is another, and counts as
+// missing.
+func TestAnExpiredCertificateInStorage(t *testing.T) {
+	dir := t.TempDir()
+	stock(t, dir, "a.example", time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour), "a.example")
+	var said notes
+	m := stored(t, dir, Environment{Log: said.log()}, "a.example")
+	old, err := m.get(&tls.ClientHelloInfo{ServerName: "a.example"})
+	if err != nil || old == nil {
+		t.Fatalf("before the order: %v, %v; want the old one", old, err)
+	}
+	if err := m.Missing(); err == nil || !strings.Contains(err.Error(), "a.example: its certificate has expired") {
+		t.Errorf("what is missing: %v", err)
+	}
+	if m.Fresh() {
+		t.Error("it is fresh")
+	}
+	m.Begin()
+	eventually(t, "another", m.whole)
+	if now, err := m.get(&tls.ClientHelloInfo{ServerName: "a.example"}); err != nil || now == nil || now.Leaf.Equal(old.Leaf) || time.Now().After(now.Leaf.NotAfter) {
+		t.Errorf("after the order: %v, %v", now, err)
+	}
+	eventually(t, "freshness", m.Fresh)
+	if all := m.Certificates(); len(all) != 1 {
+		t.Errorf("%d certificates are in memory; want the new one alone", len(all))
+	}
+	if said.lines("the stored certificate has expired") != 1 {
+		t.Error("it is not said")
+	}
+}
+
+// Whatever else lies where a certificate should be, another is got in its place, and
+// nothing that is there is served.
+func TestWhatIsInStorageCannotBeUsed(t *testing.T) {
+	soon, late := time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	put := func(ext, text string) func(*testing.T, string) {
+		return func(t *testing.T, at string) {
+			if err := os.WriteFile(filepath.Join(at, "a.example"+ext), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		names []string
+		spoil func(*testing.T, string)
+	}{
+		"for another name":       {[]string{"b.example"}, nil},
+		"for no name":            {nil, nil},
+		"an empty certificate":   {[]string{"a.example"}, put(".crt", "")},
+		"half a certificate":     {[]string{"a.example"}, put(".crt", "-----BEGIN CERTIFICATE-----\nMIIB")},
+		"an empty key":           {[]string{"a.example"}, put(".key", "")},
+		"another's key":          {[]string{"a.example"}, func(t *testing.T, at string) { swapKey(t, at) }},
+		"empty notes":            {[]string{"a.example"}, put(".json", "")},
+		"notes that are nothing": {[]string{"a.example"}, put(".json", "{")},
+		"no key": {[]string{"a.example"}, func(t *testing.T, at string) {
+			if err := os.Remove(filepath.Join(at, "a.example.key")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			at := stock(t, dir, "a.example", soon, late, c.names...)
+			if c.spoil != nil {
+				c.spoil(t, at)
+			}
+			m := stored(t, dir, Environment{}, "a.example")
+			if got, err := m.get(&tls.ClientHelloInfo{ServerName: "a.example"}); got != nil || err == nil {
+				t.Errorf("before the order it serves %v", got)
+			}
+			if m.Missing() == nil {
+				t.Error("before the order nothing is missing")
+			}
+			m.Begin()
+			eventually(t, "a certificate", m.whole)
+			got, err := m.get(&tls.ClientHelloInfo{ServerName: "a.example"})
+			if err != nil || got.Leaf.VerifyHostname("a.example") != nil {
+				t.Errorf("got %v, %v", got, err)
+			}
+			if again := stored(t, dir, Environment{}, "a.example"); again.Missing() != nil {
+				t.Errorf("the next start: %v", again.Missing())
+			}
+		})
+	}
+}
+
+// swapKey puts the key of a certificate of another directory into at.
+func swapKey(t *testing.T, at string) {
+	other := stock(t, t.TempDir(), "a.example", time.Now(), time.Now(), "a.example")
+	text, err := os.ReadFile(filepath.Join(other, "a.example.key"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(at, "a.example.key"), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is no file is not read: it might never end. It is said, and nothing is ordered
+// that could not be kept.
+func TestWhatIsNoFileInStorage(t *testing.T) {
+	for name, make := range map[string]func(string) error{
+		"a pipe":      func(f string) error { return syscall.Mkfifo(f, 0o600) },
+		"a directory": func(f string) error { return os.Mkdir(f, 0o700) },
+		"huge": func(f string) error {
+			return os.WriteFile(f, bytes.Repeat([]byte("a"), maxFile+1), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			at := stock(t, dir, "a.example", time.Now(), time.Now().Add(time.Hour), "a.example")
+			file := filepath.Join(at, "a.example.crt")
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			if err := make(file); err != nil {
+				t.Fatal(err)
+			}
+			var told counted
+			m := stored(t, dir, Environment{Failed: told.failed}, "a.example")
+			m.Begin()
+			eventually(t, "a failure", func() bool { return told.has("storage") })
+			eventually(t, "its word", func() bool { err := m.Missing(); return err != nil && strings.Contains(err.Error(), "a.example.crt") })
+			if m.Fresh() || told.has("obtain") || told.has("renew") {
+				t.Errorf("fresh %v, told of %v; want storage alone", m.Fresh(), told.stages)
+			}
+			m.Close()
+		})
+	}
+}
+
+// While a certificate is served its files in storage may become anything: once it is
+// to be renewed, it is.
+func TestAServedCertificateWhoseFilesAreSpoiltIsRenewed(t *testing.T) {
+	dir := t.TempDir()
+	// Good for a minute: with a look each 100 ms that is no time to renew it yet.
+	at := stock(t, dir, "a.example", time.Now(), time.Now().Add(4*time.Second), "a.example")
+	m := stored(t, dir, Environment{Every: 100 * time.Millisecond}, "a.example")
+	m.Begin()
+	old, err := m.get(&tls.ClientHelloInfo{ServerName: "a.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ext := range []string{".json", ".key", ".crt"} {
+		if err := os.WriteFile(filepath.Join(at, "a.example"+ext), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "another", func() bool {
+		now, err := m.get(&tls.ClientHelloInfo{ServerName: "a.example"})
+		return err == nil && now != nil && !now.Leaf.Equal(old.Leaf)
+	})
+	eventually(t, "freshness", m.Fresh)
+}
+
+// Certificates that have expired long ago are cleared away, with their keys.
+func TestExpiredCertificatesAreClearedAway(t *testing.T) {
+	dir := t.TempDir()
+	old := stock(t, dir, "old.example", time.Now().Add(-2*keptFor), time.Now().Add(-keptFor-time.Hour), "old.example")
+	late := stock(t, dir, "late.example", time.Now().Add(-keptFor), time.Now().Add(-time.Hour), "late.example")
+	good := stock(t, dir, "good.example", time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour), "good.example")
+	m := stored(t, dir, Environment{Every: 5 * time.Millisecond}, "good.example")
+	m.Begin()
+	eventually(t, "clearing", func() bool { _, err := os.Stat(old); return os.IsNotExist(err) })
+	for _, at := range []string{late, good} {
+		if found, err := os.ReadDir(at); len(found) != 3 || err != nil {
+			t.Errorf("%s has %v, %v; want all three", filepath.Base(at), found, err)
+		}
+	}
+	if m.Missing() != nil {
+		t.Error(m.Missing())
+	}
+}
+
+// Many who start at once on one storage have one root.
+func TestManyStartsMakeOneRoot(t *testing.T) {
+	dir := t.TempDir()
+	var all []*managed
+	for _, name := range []string{"a.example", "b.example", "c.example", "d.example"} {
+		all = append(all, stored(t, dir, Environment{}, name))
+	}
+	for _, m := range all {
+		m.Begin()
+	}
+	pool := x509.NewCertPool()
+	for _, m := range all {
+		eventually(t, "a certificate", m.whole)
+	}
+	text, err := Root(Settings{Storage: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.AppendCertsFromPEM(text)
+	for _, m := range all {
+		name := m.scope.Load().list[0]
+		c, err := m.get(&tls.ClientHelloInfo{ServerName: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: pool}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A root that cannot sign is not replaced: clients trust it. The remedy is said.
+func TestARootThatCannotSign(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(dir string) error
+		want  string
+	}{
+		"no key":    {func(d string) error { return os.Remove(filepath.Join(d, rootKey)) }, "restore that, or remove both"},
+		"half":      {func(d string) error { return os.WriteFile(filepath.Join(d, rootCert), []byte("-----BEGIN"), 0o600) }, "holds no certificate"},
+		"other key": {func(d string) error { return copyRootKey(d) }, "does not belong to"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			first := stored(t, dir, Environment{}, "a.example")
+			first.Begin()
+			eventually(t, "a certificate", first.whole)
+			first.Close()
+			if err := c.spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			m := stored(t, dir, Environment{}, "b.example")
+			m.Begin()
+			eventually(t, "the fault", func() bool { err := m.Missing(); return err != nil && strings.Contains(err.Error(), c.want) })
+		})
+	}
+}
+
+func copyRootKey(dir string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	text, err := certmagic.PEMEncodePrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, rootKey), text, 0o600)
+}
+
+// A root that expires while the program runs signs nothing any more: what it signed
+// would be renewed again and again, and never be good.
+func TestARootThatExpiresSignsNothing(t *testing.T) {
+	dir := t.TempDir()
+	l := &local{store: newShelf(dir, slog.New(slog.DiscardHandler)), path: dir, log: slog.New(slog.DiscardHandler), life: leafLife}
+	root, _, err := l.authority(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	expired := *root
+	expired.NotAfter = time.Now().Add(-time.Second)
+	l.root = &expired
+	again, _, err := l.authority(context.Background())
+	if err != nil || !again.NotAfter.After(time.Now()) {
+		t.Errorf("it signs with one until %v, %v; want what storage has", again.NotAfter, err)
+	}
+}
+
+// Storage that does not answer keeps neither the start nor the end for ever.
+func TestStorageThatHangs(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := &hanging{Storage: newShelf(dir, slog.New(slog.DiscardHandler)), over: make(chan struct{})}
+		defer close(h.over)
+		var said notes
+		start := time.Now()
+		m, err := manage(internalSettings("a.example"), Environment{Log: said.log()}.withDefaults(), h, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took != loadTime {
+			t.Errorf("the start took %v; want %v", took, loadTime)
+		}
+		m.Begin()
+		start = time.Now()
+		m.Close()
+		if took := time.Since(start); took != 2*closeTime {
+			t.Errorf("the end took %v; want %v", took, 2*closeTime)
+		}
+		if said.lines("does not answer") != 1 {
+			t.Error("it is not said")
+		}
+	})
+}
+
+// A hanging is storage that reads nothing until it is over.
+type hanging struct {
+	certmagic.Storage
+	over chan struct{}
+}
+
+func (h *hanging) Load(ctx context.Context, key string) ([]byte, error) {
+	<-h.over
+	return h.Storage.Load(ctx, key)
+}
