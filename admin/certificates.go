@@ -15,6 +15,9 @@ const maxExpiries = 100
 // CertificateStages are where getting a certificate can fail.
 var CertificateStages = []string{"obtain", "renew", "storage", "ask"}
 
+// HandshakeFailures are why a TLS handshake with a client can fail.
+var HandshakeFailures = []string{"unknown_name", "no_certificate", "client_certificate", "refused", "gone", "timeout", "protocol"}
+
 // An Expiry is the end of a certificate.
 type Expiry struct {
 	Name string // one that it is for
@@ -26,12 +29,14 @@ func (m *Metrics) newCertificates() {
 	m.renewals = prometheus.NewCounter(prometheus.CounterOpts{Name: "sidecar_tls_renewals_total", Help: "Certificates got in another's place."})
 	m.failures = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sidecar_tls_failures_total", Help: "Failures to get or renew a certificate, to use their storage, or to ask whether a name may have one."}, []string{"stage"})
 	m.failed = newSets(m.failures, CertificateStages)
+	m.handshakes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sidecar_tls_handshakes_failed_total", Help: "TLS handshakes with clients that failed."}, []string{"reason"})
+	m.unshaken = newSets(m.handshakes, HandshakeFailures)
 }
 
 // Certificates shows the ends of those that clients get, and whether all is well with
 // them. It is called once at most, where TLS ends here.
 func (m *Metrics) Certificates(list func() []Expiry, fresh func() bool) {
-	m.registry.MustRegister(expiries{list}, m.renewals, m.failures, prometheus.NewGaugeFunc(
+	m.registry.MustRegister(expiries{list}, m.renewals, m.failures, m.handshakes, prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "sidecar_tls_certificate_fresh", Help: "0 while the files hold no certificate and key that can be used, or while one cannot be got or renewed: the old ones go on."},
 		func() float64 {
 			if fresh() {
@@ -46,6 +51,9 @@ func (m *Metrics) Renewed() { m.renewals.Inc() }
 
 // CertificateFailed counts a failure, at one of CertificateStages.
 func (m *Metrics) CertificateFailed(stage string) { m.failed.of(stage).Inc() }
+
+// HandshakeFailed counts a handshake that failed, for one of HandshakeFailures.
+func (m *Metrics) HandshakeFailed(reason string) { m.unshaken.of(reason).Inc() }
 
 // expiries collects the end of each certificate when it is asked for.
 type expiries struct{ list func() []Expiry }

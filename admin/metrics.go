@@ -38,6 +38,9 @@ type Metrics struct {
 	renewals prometheus.Counter
 	failures *prometheus.CounterVec
 	failed   sets
+
+	handshakes *prometheus.CounterVec
+	unshaken   sets
 }
 
 // A Build says what program this is.

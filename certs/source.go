@@ -157,8 +157,17 @@ func (c *Source) TLSConfig() *tls.Config {
 		// Small records at first would show a page sooner, and cost each message of
 		// a WebSocket that was idle for a second more.
 		DynamicRecordSizingDisabled: true,
-		GetCertificate:              c.get,
+		GetCertificate:              c.certificate,
 	}
+}
+
+// certificate is get, with an error that Failure knows.
+func (c *Source) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	one, err := c.get(hello)
+	if err != nil {
+		err = missing{err}
+	}
+	return one, err
 }
 
 // Expiry is the first end of a certificate in use; zero where there is none.

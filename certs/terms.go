@@ -45,8 +45,10 @@ func (t *Terms) Subject(s *tls.ConnectionState) (subject string, ok bool, err er
 
 // verify is asked at the end of each handshake, resumed ones among them.
 func (t *Terms) verify(s tls.ConnectionState) error {
-	_, _, err := t.Subject(&s)
-	return err
+	if _, _, err := t.Subject(&s); err != nil {
+		return unproven{err}
+	}
+	return nil
 }
 
 // over is base for handshakes under t.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
@@ -81,6 +82,17 @@ func (s *Server) secure(h *http.Server, writeTimeout time.Duration) {
 		// A stream's own deadline resets the stream, for which there must be room to
 		// write: a client that reads nothing at all is ended by this one.
 		WriteByteTimeout: writeTimeout,
+	}
+}
+
+// connState is the ConnState hook of the public server.
+func (s *Server) connState(c net.Conn, now http.ConnState) {
+	s.active.state(c, now)
+	if t, ok := c.(*tls.Conn); ok && now == http.StateClosed {
+		// Its handshake is over. It is not made again, but says how it went.
+		if err := t.Handshake(); err != nil {
+			s.metrics.HandshakeFailed(certs.Failure(err))
+		}
 	}
 }
 

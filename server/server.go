@@ -181,7 +181,7 @@ func (s *Server) assemble() {
 	s.public = http.Server{
 		Handler: s.counted(s), Protocols: &public, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: s.boot.Limits.HeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: errorLog(s.log), ConnState: s.active.state,
+		ErrorLog: errorLog(s.log), ConnState: s.connState,
 		BaseContext: func(net.Listener) context.Context { return s.requests },
 	}
 	if s.certs != nil {
