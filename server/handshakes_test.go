@@ -177,7 +177,7 @@ func TestHandshakesThatGoWellAreNotCounted(t *testing.T) {
 			c.CloseIdleConnections()
 		}
 		_ = s.dialTLS("http/1.1").Close()
-		_ = s.dialTLS("http/1.1").NetConn().Close() // without TLS's last word
+		_ = s.dialTLS("http/1.1").NetConn().Close()                             // without TLS's last word
 		eventually(t, "their ends", func() bool { return s.slots.open() <= 2 }) // of two listeners
 		for reason, n := range s.failures() {
 			if n != 0 {
