@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -22,9 +21,9 @@ import (
 
 // A ground is what all runs share.
 type ground struct {
-	dir            string      // a temporary one, with the certificate's files
-	sidecar, other string      // built programs
-	tls            *tls.Config // the clients'; they trust the certificate only
+	dir            string         // a temporary one, with the certificate's files
+	sidecar, other string         // built programs
+	roots          *x509.CertPool // the certificate, which clients over TLS trust
 }
 
 // prepare makes g. The function that it returns removes it.
@@ -88,9 +87,8 @@ func (g *ground) certify() error {
 	}
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	secret := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(cert)
-	g.tls = clientTLS(roots)
+	g.roots = x509.NewCertPool()
+	g.roots.AppendCertsFromPEM(cert)
 	return errors.Join(g.keep("cert.pem", cert), g.keep("key.pem", secret), g.keep("both.pem", append(cert, secret...)))
 }
 

@@ -70,6 +70,7 @@ func TestPeersStart(t *testing.T) {
 		{name: "idle over TLS", conns: 3, open: held(idle), proxied: true, once: true, tls: true},
 		{name: "echo over TLS", conns: 3, open: echo(64), proxied: true, tls: true},
 		{name: "connect over TLS", conns: 3, open: connect, proxied: true, tls: true},
+		{name: "connect in hybrid", conns: 3, open: connect, proxied: true, tls: true, hybrid: true},
 		{name: "polling", conns: 3, open: polling, proxied: true, language: engineIO},
 		{name: "Engine.IO over WebSocket", conns: 3, open: engineEcho, proxied: true, language: engineIO},
 		{name: "parked", conns: 3, open: held(parked(true)), proxied: true, once: true, language: engineIO},

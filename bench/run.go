@@ -67,7 +67,7 @@ func (r *run) launch(ctx context.Context, w work, a peer) error {
 	if err := r.proxy.Ready(ctx, s.Listen, 10*time.Second); err != nil || !w.tls {
 		return err
 	}
-	conf, err := r.ground.trusting(ctx, a, s)
+	conf, err := r.ground.trusting(ctx, w, a, s)
 	r.rig.Secure(conf)
 	return err
 }

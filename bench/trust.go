@@ -20,11 +20,16 @@ const host = "localhost"
 
 // clientTLS is TLS of clients that trust roots. All that costs a proxy time is the
 // same with every peer: what one of them would choose otherwise is not offered, or
-// is a fault.
-func clientTLS(roots *x509.CertPool) *tls.Config {
+// is a fault. Only with hybrid, which is how browsers come, a peer that knows
+// X25519MLKEM768 does more than one that does not.
+func clientTLS(roots *x509.CertPool, hybrid bool) *tls.Config {
+	exchange := []tls.CurveID{tls.X25519}
+	if hybrid {
+		exchange = []tls.CurveID{tls.X25519MLKEM768, tls.X25519}
+	}
 	return &tls.Config{
 		RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"},
-		CurvePreferences:   []tls.CurveID{tls.X25519},
+		CurvePreferences:   exchange,
 		ClientSessionCache: forgetful{}, VerifyConnection: asAgreed,
 		DynamicRecordSizingDisabled: true,
 	}
@@ -43,8 +48,6 @@ func asAgreed(s tls.ConnectionState) error {
 	switch {
 	case s.CipherSuite != tls.TLS_AES_128_GCM_SHA256:
 		return fmt.Errorf("the cipher is %s; want %s", tls.CipherSuiteName(s.CipherSuite), tls.CipherSuiteName(tls.TLS_AES_128_GCM_SHA256))
-	case s.CurveID != tls.X25519:
-		return fmt.Errorf("keys are exchanged by %v; want X25519", s.CurveID)
 	case s.DidResume:
 		return errors.New("a session was resumed")
 	case key == nil || key.Curve != elliptic.P256() || len(s.PeerCertificates) != 1:
@@ -53,18 +56,19 @@ func asAgreed(s tls.ConnectionState) error {
 	return nil
 }
 
-// trusting is TLS of a's clients at s. Where a makes its own certificate, it waits
-// for that.
-func (g *ground) trusting(ctx context.Context, a peer, s site) (*tls.Config, error) {
+// trusting is TLS of a's clients at s, for w. Where a makes its own certificate, it
+// waits for that.
+func (g *ground) trusting(ctx context.Context, w work, a peer, s site) (*tls.Config, error) {
 	if !a.managed {
-		return g.tls, nil
+		return clientTLS(g.roots, w.hybrid), nil
 	}
 	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
 	defer stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		conf, err := s.rooted()
+		roots, err := s.roots()
+		conf := clientTLS(roots, w.hybrid)
 		if err == nil {
 			err = shake(ctx, s.Listen, conf)
 		}
@@ -79,8 +83,8 @@ func (g *ground) trusting(ctx context.Context, a peer, s site) (*tls.Config, err
 	}
 }
 
-// rooted is TLS of clients that trust the local authority of the sidecar at s.
-func (s site) rooted() (*tls.Config, error) {
+// roots is the local authority's of the sidecar at s.
+func (s site) roots() (*x509.CertPool, error) {
 	text, err := os.ReadFile(filepath.Join(s.Storage(), "internal", "root.crt"))
 	if err != nil {
 		return nil, err
@@ -89,7 +93,7 @@ func (s site) rooted() (*tls.Config, error) {
 	if !roots.AppendCertsFromPEM(text) {
 		return nil, fmt.Errorf("the local root is %q", text)
 	}
-	return clientTLS(roots), nil
+	return roots, nil
 }
 
 // shake shakes hands once.

@@ -18,6 +18,7 @@ type work struct {
 	unit, beside string // of a sample's figures
 	goals        []figure.Goal
 	tls          bool          // towards the client
+	hybrid       bool          // with it, keys exchanged as browsers do; see clientTLS
 	steady       bool          // hardly varies, and takes long: a third of the rounds
 	proxied      bool          // means nothing without a proxy
 	conns        int           // connections; 0: as many as are to be held idle
@@ -96,6 +97,7 @@ func works() []work {
 		{name: "echotls64", conns: 100, title: "CPU per 64 B echo over TLS", unit: "µs", beside: "/s", proxied: true, tls: true, open: echo(64)},
 		{name: "echotls16k", conns: 100, title: "CPU per 16 KiB echo over TLS", unit: "µs", beside: "/s", proxied: true, tls: true, open: echo(16 << 10)},
 		{name: "connecttls", conns: 32, title: "CPU per TLS connect, both handshakes, echo, close", unit: "µs", beside: "/s", proxied: true, tls: true, open: connect},
+		{name: "connecthybrid", conns: 32, title: "CPU per TLS connect, with X25519MLKEM768 where the proxy has it", unit: "µs", beside: "/s", proxied: true, tls: true, hybrid: true, open: connect},
 		{name: "polling", conns: 64, title: "CPU per polling round trip (GET and POST) with a 64 B echo", unit: "µs", beside: "/s", language: engineIO, proxied: true, warm: 2 * time.Second,
 			goals: []figure.Goal{most("node", 0.9)}, open: polling},
 		{name: "engine64", conns: 100, title: "CPU per 64 B echo over Engine.IO's WebSocket", unit: "µs", beside: "/s", language: engineIO, proxied: true, warm: 2 * time.Second, open: engineEcho},
