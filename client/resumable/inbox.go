@@ -19,6 +19,7 @@ type inbox struct {
 	told    wire.Ack    // what was acknowledged last
 	came    uint64      // what the messages count for that came since
 	given   uint64      // and those that were read since
+	took    uint64      // what all that came counts for
 }
 
 func newInbox(window, limit uint64) inbox {
@@ -41,7 +42,7 @@ func (i *inbox) data(d wire.Data) error {
 	case err != nil:
 		return err
 	case !whole:
-		i.came += uint64(max(i.pieces.Held()-held, 0))
+		i.count(uint64(max(i.pieces.Held()-held, 0)))
 		return nil
 	case !d.Binary && !utf8.Valid(m):
 		return breach(1007, "message %d is text, but no UTF-8", d.Number)
@@ -49,10 +50,15 @@ func (i *inbox) data(d wire.Data) error {
 	if held == 0 {
 		m = append([]byte(nil), m...) // it was lent
 	}
-	i.came += uint64(len(m)) - uint64(held) + wire.Overhead
+	i.count(uint64(len(m)) - uint64(held) + wire.Overhead)
 	i.waiting += uint64(len(m)) + wire.Overhead
 	i.queue = append(i.queue, message{binary: d.Binary, data: m})
 	return nil
+}
+
+func (i *inbox) count(n uint64) {
+	i.came += n
+	i.took += n
 }
 
 // close takes the server's CLOSE.

@@ -3,7 +3,6 @@ package resumable
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -30,6 +29,8 @@ type keeper struct {
 	todo      []wire.Kind // that are not begun yet
 	errs      []error     // of the race
 	tries     int         // races in a row that failed
+	cuts      int         // carriers in a row that were cut when they had just come into use
+	across    uint64      // what messages got across until the last was lost
 	retryAt   time.Time   // for the next
 	notBefore time.Time   // what a server asked for
 	last      wire.Kind   // that worked
@@ -82,7 +83,7 @@ func (c *Conn) step(now time.Time) (next time.Time, done bool) {
 	c.mu.Lock()
 	next, done = c.stepLocked(now)
 	is, why := c.transportLocked(), c.keep.why
-	pause := is == None && c.err == nil && c.keep.tries == 0 && errors.Is(why, errRotated) // of no interest
+	pause := is == None && c.err == nil && c.keep.failures() == 0 && errors.Is(why, errRotated) // of no interest
 	change := is != c.keep.told && c.o.OnTransport != nil && !pause
 	if change {
 		c.keep.told = is
@@ -159,9 +160,9 @@ func (c *Conn) reachLocked(now time.Time) (next time.Time) {
 		if now.Before(p.retryAt) {
 			return earlier(end, p.retryAt)
 		}
-		p.racing, p.since, p.retryAt, p.errs, p.todo = true, now, time.Time{}, nil, c.orderLocked(now)
+		p.racing, p.since, p.retryAt, p.errs, p.todo = true, now, time.Time{}, nil, c.idleLocked(now)
 	}
-	if next = earlier(end, c.raceLocked(now)); len(c.carriers) > 0 {
+	if next = earlier(end, c.raceLocked(now)); !c.ranLocked(now) {
 		return next
 	}
 	p.racing = false
@@ -169,20 +170,6 @@ func (c *Conn) reachLocked(now time.Time) (next time.Time) {
 		c.unreachableLocked()
 	}
 	return now
-}
-
-// raceLocked begins the carriers whose time has come.
-func (c *Conn) raceLocked(now time.Time) (next time.Time) {
-	next = now.Add(openLimit)
-	c.keep.todo = slices.DeleteFunc(c.keep.todo, func(kind wire.Kind) bool {
-		if due := c.dueLocked(kind, now); now.Before(due) {
-			next = earlier(next, due)
-			return false
-		}
-		c.beginLocked(kind, now)
-		return true
-	})
-	return next
 }
 
 // giveUpLocked is when it makes no sense to go on.
@@ -202,87 +189,4 @@ func (c *Conn) unreachableLocked() {
 		c.keep.errs = []error{errNoAnswer}
 	}
 	c.endLocked(fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(c.keep.errs...)), 0)
-}
-
-// retryLocked is when the next race begins (§11.3).
-func (c *Conn) retryLocked(now time.Time) time.Time {
-	p := &c.keep
-	at := now
-	switch {
-	case p.leaving:
-		p.leaving = false
-		at = now.Add(random(p.leave))
-	case p.tries > 0:
-		at = now.Add(random(backoff(c.o.MinBackoff, c.o.MaxBackoff, p.tries)))
-	}
-	if p.notBefore.After(at) {
-		return p.notBefore
-	}
-	return at
-}
-
-func backoff(least, most time.Duration, tries int) time.Duration {
-	d := least
-	for i := 1; i < tries && d < most; i++ {
-		d *= 2
-	}
-	return min(d, most)
-}
-
-func random(d time.Duration) time.Duration { return rand.N(d + 1) }
-
-// orderLocked is the race: what worked last comes first.
-func (c *Conn) orderLocked(now time.Time) []wire.Kind {
-	noWebSocket, noStream := c.o.Memory.known(c.ws.Host, now)
-	var kinds []wire.Kind
-	add := func(k wire.Kind) {
-		if slices.Contains(c.o.Transports, Transport(k)) {
-			kinds = append(kinds, k)
-		}
-	}
-	add(wire.WebSocket)
-	add(wire.Stream)
-	add(wire.Poll)
-	if len(kinds) > 1 && noWebSocket {
-		kinds = slices.DeleteFunc(kinds, func(k wire.Kind) bool { return k == wire.WebSocket })
-	}
-	if len(kinds) > 1 && noStream && slices.Contains(kinds, wire.Poll) {
-		kinds = slices.DeleteFunc(kinds, func(k wire.Kind) bool { return k == wire.Stream })
-	}
-	if i := slices.Index(kinds, c.keep.last); i > 0 {
-		kinds = slices.Insert(slices.Delete(kinds, i, i+1), 0, c.keep.last)
-	}
-	if noWebSocket && !slices.Contains(kinds, wire.WebSocket) {
-		add(wire.WebSocket)
-	}
-	if c.welcome == nil && slices.Contains(kinds, wire.WebSocket) {
-		kinds = append(kinds, kindPlain)
-	}
-	return kinds
-}
-
-// dueLocked is when the next of a race begins (§11.1).
-func (c *Conn) dueLocked(kind wire.Kind, now time.Time) time.Time {
-	never := now.Add(openLimit)
-	switch {
-	case len(c.carriers) == 0:
-		return now
-	case kind == kindPlain:
-		return never
-	case kind == wire.Poll && c.aliveLocked(wire.Stream):
-		return never
-	}
-	return c.keep.since.Add(c.headStartLocked())
-}
-
-// headStartLocked is how long the first of a race is alone.
-func (c *Conn) headStartLocked() time.Duration {
-	if c.rtt == 0 {
-		return time.Second
-	}
-	return min(max(8*c.rtt, 500*time.Millisecond), 2*time.Second)
-}
-
-func (c *Conn) aliveLocked(kind wire.Kind) bool {
-	return slices.ContainsFunc(c.carriers, func(k *carrier) bool { return k.kind == kind })
 }

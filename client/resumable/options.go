@@ -66,6 +66,8 @@ type Options struct {
 	CloseTimeout time.Duration
 	// MinBackoff and MaxBackoff bound the random time before a try to reconnect: from
 	// 0 to MinBackoff, doubling up to MaxBackoff. Defaults 500 ms and 20 s (§11.3).
+	// The first try is at once, and so are three behind carriers that were cut within
+	// 1 s of their WELCOME.
 	MinBackoff, MaxBackoff time.Duration
 	// OnTransport is told each change of the transport that messages come by, and
 	// what ended the one before, one call after the other. It must return soon, and

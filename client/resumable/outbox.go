@@ -48,6 +48,9 @@ func (o *outbox) counted(number uint64) uint64 {
 	return o.kept[min(number-o.first, uint64(len(o.kept))-1)].upto
 }
 
+// across is what all that is acknowledged counts for.
+func (o *outbox) across() uint64 { return o.counted(o.taken.number-1) + uint64(o.taken.offset) }
+
 // full says that no message may be begun now (§7.5).
 func (o *outbox) full() bool { return o.counted(o.next()-1)-o.gone >= o.window }
 

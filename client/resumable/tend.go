@@ -12,8 +12,6 @@ import (
 // tendLocked looks after the carriers while one is in use.
 func (c *Conn) tendLocked(now time.Time) (next time.Time) {
 	p, k := &c.keep, c.used
-	p.racing, p.todo, p.retryAt, p.errs = false, nil, time.Time{}, nil
-	p.away, p.last = time.Time{}, k.kind
 	if k.answered {
 		c.thinLocked(k)
 		if p.wsFailed && k.kind != wire.WebSocket {
@@ -162,7 +160,11 @@ func (c *Conn) learnLocked(k *carrier, err error) {
 	case k.kind == wire.WebSocket && c.o.Memory.lost(c.ws.Host, age):
 		p.wsFailed = true
 	}
-	if k == c.used && !k.answered && (!errors.Is(err, errRotated) || age < time.Second) {
+	if k != c.used {
+		return
+	}
+	c.cutLocked(age)
+	if !k.answered && (!errors.Is(err, errRotated) || age < shortLife) {
 		p.tries++
 	}
 }
@@ -170,6 +172,7 @@ func (c *Conn) learnLocked(k *carrier, err error) {
 // checkLocked asks the carrier in use for a sign of life, or ends a wait (§10).
 func (c *Conn) checkLocked(now time.Time) {
 	p, k := &c.keep, c.used
+	p.cuts = 0
 	switch {
 	case k == nil:
 		p.tries, p.leaving, p.retryAt = 0, false, time.Time{}

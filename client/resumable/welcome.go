@@ -100,7 +100,11 @@ var rank = map[wire.Kind]int{wire.Poll: 1, wire.Stream: 2, wire.WebSocket: 3}
 
 // moveLocked puts a proven carrier to use (§6.3).
 func (c *Conn) moveLocked(k *carrier) {
+	if c.used != nil && time.Since(c.used.welcomed) >= shortLife {
+		c.keep.cuts = 0 // it was not cut
+	}
 	c.used = k
+	c.reachedLocked(k)
 	signal(k.chosen)
 	if k.turn != c.turn || k.turn == 0 {
 		c.turn++
