@@ -24,6 +24,7 @@ const quick = "heartbeat: {interval: 400ms, timeout: 400ms}\nresume: {poll: 1s}\
 var silence = map[string]time.Duration{
 	"websocket": 1300 * time.Millisecond, "stream": 1900 * time.Millisecond,
 	"poll": 1900 * time.Millisecond, "race": 1300 * time.Millisecond,
+	"poll alone": 1900 * time.Millisecond,
 }
 
 // everyKind runs a test for each kind of carrier and for the race.
@@ -223,18 +224,19 @@ func TestResumeSidecarStopped(t *testing.T) {
 	})
 }
 
-// A drain: all that was said before is there, and the end says 1001 at both ends.
+// A drain: all that was said before is there, and the end says 1001 at both ends. With a
+// delay, for who is between two polls when the listeners close finds nobody to tell it.
 func TestResumeDrained(t *testing.T) {
 	everyKind(t, func(t *testing.T, k kind) {
-		r, p := newProgramRig(t, "")
+		r, p := newProgramRig(t, "drain: {delay: 500ms, for: 1s}\n")
 		j := r.roam(t, "s", r.front.Addr(), k)
 		j.exchange(t, 50, 1000)
 		start := time.Now()
 		p.signal(t, syscall.SIGTERM)
 		within(t, patience, "the client's end", j.client.ended)
 		within(t, patience, "the backend's end", j.backend.ended)
-		if took := j.client.at.Sub(start); took > 2*time.Second {
-			t.Errorf("told after %v; want drain.for (1s) and at most a second", took)
+		if took := j.client.at.Sub(start); took > 2500*time.Millisecond {
+			t.Errorf("told after %v; want drain.delay (500ms), drain.for (1s) and at most a second", took)
 		}
 		if closeCode(j.client.err) != 1001 || j.backend.code() != 1001 {
 			t.Errorf("ended with %v at the client, %v at the backend; want 1001", j.client.err, j.backend.err)

@@ -56,18 +56,19 @@ var meddlings = []struct {
 	cut   bool // connections, so that there are HELLOs
 	// streams have such requests
 	streams bool
+	sends   bool // they are sends; of a client that has none, its polls are meant
 }{
-	{"lost POST", sends, loseRequest, false, true},
-	{"lost POST answer", sends, loseAnswer, false, true},
-	{"lost poll answer", polls, loseAnswer, false, false},
-	{"truncated POST answer", sends, truncate, false, true},
-	{"truncated poll answer", polls, truncate, false, false},
-	{"doubled POST", posts, double, false, true},
-	{"POST doubled late", posts, doubleLate, false, true},
-	{"overtaking POSTs", posts, delay, false, true},
-	{"lost HELLO", hellos, loseRequest, true, true},
-	{"lost WELCOME", hellos, loseAnswer, true, true},
-	{"doubled HELLO", hellos, double, true, true},
+	{"lost POST", sends, loseRequest, false, true, true},
+	{"lost POST answer", sends, loseAnswer, false, true, true},
+	{"lost poll answer", polls, loseAnswer, false, false, false},
+	{"truncated POST answer", sends, truncate, false, true, true},
+	{"truncated poll answer", polls, truncate, false, false, false},
+	{"doubled POST", posts, double, false, true, false},
+	{"POST doubled late", posts, doubleLate, false, true, false},
+	{"overtaking POSTs", posts, delay, false, true, false},
+	{"lost HELLO", hellos, loseRequest, true, true, false},
+	{"lost WELCOME", hellos, loseAnswer, true, true, false},
+	{"doubled HELLO", hellos, double, true, true, false},
 }
 
 // Requests and answers that are lost, cut, doubled and overtaken.
@@ -83,8 +84,11 @@ func TestResumeMeddledRequests(t *testing.T) {
 			}
 		}
 		for _, c := range meddlings {
-			if k.name != "poll" && !c.streams {
+			if k.name != "poll" && !k.alone && !c.streams {
 				continue // a stream has none
+			}
+			if k.alone && c.sends {
+				c.which = polls
 			}
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
@@ -200,6 +204,7 @@ func TestResumeBehindNginx(t *testing.T) {
 		{"websocket", nginxes[0].location, kinds[0], resumable.WebSocket},
 		{"stream", nginxes[0].location, kinds[1], resumable.Stream},
 		{"poll", nginxes[1].location, kinds[2], resumable.Poll},
+		{"poll alone", nginxes[1].location, kinds[4], resumable.Poll},
 		{"race", nginxes[1].location, kinds[3], resumable.WebSocket},
 		{"race without upgrades", nginxes[2].location, kinds[3], resumable.Stream},
 		{"race, streams held back", nginxes[2].location + deaf, kinds[3], resumable.Poll},

@@ -18,13 +18,16 @@ import (
 type kind struct {
 	name string
 	may  []resumable.Transport // nil: all, in the race
+	// alone: a client with nothing but polls, and no sends beside them.
+	alone bool
 }
 
 var kinds = []kind{
-	{"websocket", []resumable.Transport{resumable.WebSocket}},
-	{"stream", []resumable.Transport{resumable.Stream}},
-	{"poll", []resumable.Transport{resumable.Poll}},
-	{"race", nil},
+	{"websocket", []resumable.Transport{resumable.WebSocket}, false},
+	{"stream", []resumable.Transport{resumable.Stream}, false},
+	{"poll", []resumable.Transport{resumable.Poll}, false},
+	{"race", nil, false},
+	{"poll alone", []resumable.Transport{resumable.Poll}, true},
 }
 
 // A road is what a client's connections go by. It may lead elsewhere from one moment
@@ -62,7 +65,7 @@ func (r *road) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 
 // A roamer is the client of a resumable session. It reads from the start to the end.
 type roamer struct {
-	*resumable.Conn
+	resumer
 	tally
 	sends   history.Stream
 	sending sync.Mutex
@@ -150,7 +153,7 @@ func (r *rig) embarkBy(way *road, id string, k kind, o resumable.Options) (*jour
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var err error
-	if c.Conn, err = resumable.Dial(ctx, fmt.Sprintf("ws://%s/?id=%s", r.addr, id), &o); err != nil {
+	if c.resumer, err = k.dial(ctx, fmt.Sprintf("ws://%s/?id=%s", r.addr, id), o); err != nil {
 		return nil, err
 	}
 	go c.read()
@@ -165,6 +168,13 @@ func (r *rig) embarkBy(way *road, id string, k kind, o resumable.Options) (*jour
 		c.CloseNow()
 		return nil, errors.New("the client is connected, but the backend is not")
 	}
+}
+
+func (k kind) dial(ctx context.Context, url string, o resumable.Options) (resumer, error) {
+	if k.alone {
+		return dialAlone(ctx, url, o)
+	}
+	return resumable.Dial(ctx, url, &o)
 }
 
 // roam is embark for sessions that must open, and end with the test at the latest.
