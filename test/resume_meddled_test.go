@@ -37,10 +37,10 @@ func some(nth int, of func(wire.Kind, []byte) bool) func(wire.Kind, []byte) bool
 func (j *journey) banish(t *testing.T, way *faultlink.Link, how faultlink.Ending) {
 	t.Helper()
 	j.road.lead(nowhere)
-	way.End(faultlink.Both, how)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for start := time.Now(); j.client.Transport() != resumable.None; <-tick.C {
+		way.End(faultlink.Both, how) // again: one may have been on its way to the link
 		if time.Since(start) > patience {
 			t.Fatalf("the client goes on by %q", j.client.Transport())
 		}
