@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/x509"
 	"net/http"
 	"os"
 	"strings"
@@ -133,16 +132,8 @@ func TestFaultyReloadsOfClientAuth(t *testing.T) {
 func TestClientAuthWithModeInternal(t *testing.T) {
 	i := &identified{clients: authority.New(t), backend: newWitness(t)}
 	c := parse(t, "upstream: %s", i.backend.ws())
-	c.TLS.Mode, c.TLS.HTTP, c.TLS.Storage = "internal", "127.0.0.1:0", t.TempDir()
 	c.TLS.ClientAuth.CA = authority.Roots(t, i.clients)
-	i.secured = &secured{running: start(t, Environment{}, c)}
-	eventually(t, "the certificate", func() bool { return i.certs.Missing() == nil })
-	root, err := LocalRoot(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i.ca = &authority.Authority{Pool: x509.NewCertPool(), PEM: root}
-	i.ca.Pool.AppendCertsFromPEM(root)
+	i.secured = startInternal(t, Environment{}, c)
 	if status, heard := i.caller(i.clients.Client(t, "alice")).page(); status != 200 || heard != "X-Client-Subject: CN=alice" {
 		t.Errorf("alice: %d, %q", status, heard)
 	}
