@@ -103,7 +103,8 @@ func (c *Clients) tell(t *Terms) {
 
 // Protect has handshakes by conf ask clients for what the terms say at that time.
 // conf's own GetConfigForClient, if it has one, is asked first. Challenges of an ACME
-// authority pass, where conf answers them: they end with the handshake.
+// authority pass, where conf answers them: they end with the handshake, and nobody can
+// come back by a ticket from one.
 func (c *Clients) Protect(conf *tls.Config) {
 	own, base := conf.GetConfigForClient, conf
 	var last atomic.Pointer[made]
@@ -111,18 +112,20 @@ func (c *Clients) Protect(conf *tls.Config) {
 		t, under := c.Terms(), base
 		if own != nil {
 			chosen, err := own(hello)
-			if err != nil || t == nil {
-				return chosen, err
+			if err != nil {
+				return nil, err
 			}
 			if chosen != nil {
 				under = chosen
 			}
 		}
 		switch {
-		case t == nil:
-			return nil, nil
 		case onlyChallenge(hello, under):
 			return forChallenge(under), nil
+		case t == nil && under == base:
+			return nil, nil
+		case t == nil:
+			return under, nil
 		}
 		m := last.Load()
 		if m == nil || m.terms != t || m.under != under {

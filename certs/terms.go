@@ -69,7 +69,8 @@ func onlyChallenge(hello *tls.ClientHelloInfo, base *tls.Config) bool {
 }
 
 // forChallenge is base for such a handshake: it agrees on nothing else, and leaves no
-// ticket by which a client without certificate could come back.
+// ticket by which a client without certificate could come back, or be served before we
+// have a certificate of our own.
 func forChallenge(base *tls.Config) *tls.Config {
 	c := base.Clone()
 	c.GetConfigForClient = nil
