@@ -203,7 +203,7 @@ func Root(s Settings) ([]byte, error) {
 		return nil, err
 	}
 	name := filepath.Join(dir, filepath.FromSlash(rootCert))
-	text, err := os.ReadFile(name)
+	text, err := readRegular(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no local authority yet: no %s; it is made when sidecar first runs with tls.mode internal", name)
 	}

@@ -122,7 +122,12 @@ func (m *managed) equip(s Settings) error {
 	})
 	// Without any issuer New would take that of certmagic's package globals.
 	issuers := []certmagic.Issuer{&local{store: m.store, path: m.store.path, log: m.env.Log, life: leafLife}}
-	base := certmagic.Config{Storage: m.store, Logger: zap, OnEvent: m.event, Issuers: issuers}
+	// OCSP is off: certmagic asks the responder without a limit of time, while it loads
+	// a certificate and where it renews them all. The authority that revokes says so by
+	// ARI too.
+	base := certmagic.Config{
+		Storage: m.store, Logger: zap, OnEvent: m.event, Issuers: issuers, OCSP: certmagic.OCSPConfig{DisableStapling: true},
+	}
 	m.steady = certmagic.New(m.cache, base)
 	base.OnDemand = &certmagic.OnDemandConfig{DecisionFunc: func(context.Context, string) error { return errNotAllowed }}
 	m.demand = certmagic.New(m.cache, base)

@@ -26,7 +26,7 @@ type store struct {
 	faults atomic.Int64
 
 	mu   sync.Mutex
-	bad  [2]bool // there is a fault now: at reading, at writing and locks
+	bad  [kinds]bool // what does not work now
 	said time.Time
 }
 
@@ -39,6 +39,8 @@ func (f fault) Unwrap() error { return f.error }
 const (
 	reading = iota
 	writing
+	locking
+	kinds
 )
 
 // String is for certmagic's log.
@@ -68,7 +70,7 @@ func (s *store) Lock(ctx context.Context, name string) error {
 	if ctx.Err() != nil || errors.Is(err, errShut) {
 		return err
 	}
-	return s.judge(err, writing)
+	return s.judge(err, locking)
 }
 
 // TryLock takes a lock that nobody has. Without it certmagic would wait for one.
@@ -81,11 +83,11 @@ func (s *store) TryLock(ctx context.Context, name string) (bool, error) {
 	if ctx.Err() != nil || errors.Is(err, errShut) {
 		return got, err
 	}
-	return got, s.judge(err, writing)
+	return got, s.judge(err, locking)
 }
 
-// judge counts and says err, if it is one. What went well shows that all is well again:
-// a write all, and a read that reads do.
+// judge counts and says err, if it is one. That all is well again shows in each kind by
+// itself: a disk that is full can be read.
 func (s *store) judge(err error, kind int) error {
 	if err == nil {
 		if s.well(kind) {
@@ -106,7 +108,7 @@ func (s *store) judge(err error, kind int) error {
 func (s *store) news(kind int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.bad[reading] || s.bad[writing]
+	known := s.failing()
 	s.bad[kind] = true
 	if known && time.Since(s.said) < sayAgain {
 		return false
@@ -119,20 +121,20 @@ func (s *store) news(kind int) bool {
 func (s *store) well(kind int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was := s.bad[reading] || s.bad[writing]
-	s.bad[reading] = false
-	if kind == writing {
-		s.bad[writing] = false
-	}
-	return was && !s.bad[writing]
+	was := s.failing()
+	s.bad[kind] = false
+	return was && !s.failing()
 }
 
 // fails reports whether the last use failed.
 func (s *store) fails() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.bad[reading] || s.bad[writing]
+	return s.failing()
 }
+
+// failing is fails under the lock.
+func (s *store) failing() bool { return s.bad != [kinds]bool{} }
 
 // storageRemedy is what an operator can do about err.
 func storageRemedy(err error) string {

@@ -51,11 +51,16 @@ func (n *notes) log() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)
 // under, and returns the directory of its files.
 func stock(t *testing.T, dir, under string, begins, ends time.Time, names ...string) string {
 	t.Helper()
+	return stockAs(t, dir, under, &x509.Certificate{DNSNames: names, NotBefore: begins, NotAfter: ends})
+}
+
+func stockAs(t *testing.T, dir, under string, leaf *x509.Certificate) string {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: begins, NotAfter: ends}
+	leaf.SerialNumber = big.NewInt(1)
 	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)

@@ -40,6 +40,6 @@ func (m *managed) clearAway() {
 
 func (m *managed) tidy(ctx context.Context) error {
 	return certmagic.CleanStorage(ctx, m.store, certmagic.CleanStorageOptions{
-		Logger: m.steady.Logger, Interval: tidyEvery / 2, OCSPStaples: true, ExpiredCerts: true, ExpiredCertGracePeriod: keptFor,
+		Logger: m.steady.Logger, Interval: tidyEvery / 2, ExpiredCerts: true, ExpiredCertGracePeriod: keptFor,
 	})
 }

@@ -30,7 +30,6 @@ var told = map[string]bool{
 	"validating authorization":                  true,
 	"challenge failed":                          true,
 	"HTTP request failed; retrying":             true,
-	"stapling OCSP":                             true,
 	"updating ARI":                              true,
 	"failed updating renewal info from ACME CA": true,
 	"error getting ARI response":                true,
