@@ -46,7 +46,8 @@ type hop struct {
 	last   instant // when bytes came; zero: none did
 	rested bool    // bytes came after a pause
 	parks  bool    // it may wait in a loop
-	wakes  instant // the read deadline that is set; zero: none is
+	loaned bool    // it was parked since it last read
+	wakes  instant // the read deadline that is set; zero: none that counts
 
 	// The writer's own.
 	cork    *[]byte // what is to be written at once; nil: each write by itself

@@ -17,8 +17,15 @@ func (t *hopTerms) on(loops *loop.Group) *hopTerms {
 }
 
 // readAwhile reads, but for no longer than a pause where no message has begun. The
-// deadline is not set for each read: that costs as much as a small one.
+// deadline is not set for each read: that costs as much as a small one. For what a loop
+// saw come none is needed.
 func (h *hop) readAwhile() ([]byte, error) {
+	if h.loaned {
+		h.loaned = false
+		if b, err := h.stream.readNow(); err != nil || len(b) > 0 {
+			return b, err
+		}
+	}
 	for {
 		if h.wakes == 0 {
 			at := time.Now().Add(h.terms.pause)
@@ -48,11 +55,13 @@ func (h *hop) stayUp() {
 // closes the connection calls rouse. False: the reader is to go on. mu is not held where
 // the loop is waited for, since all who write need it.
 func (h *hop) park() bool {
+	h.release()
 	h.mu.Lock()
 	if h.loop == nil {
 		h.loop = h.terms.loops.Pick()
 	}
 	h.mu.Unlock()
+	h.loaned, h.wakes = true, 0 // by now: what Lend brings about may come before it returns
 	err := errHangingUp
 	h.loop.Do(func() {
 		h.mu.Lock() // behind the loop's lock

@@ -31,8 +31,12 @@ func (h *hall) parked() (n int) {
 		p.mu.Unlock()
 		if l != nil {
 			l.Do(func() {
-				if p.parked.Open() {
-					n++
+				if !p.parked.Open() {
+					return
+				}
+				n++
+				if p.chunk != nil {
+					h.t.Error("a buffer waits with it")
 				}
 			})
 		}
@@ -78,6 +82,41 @@ func TestIdleSessionsHaveNoGoroutine(t *testing.T) {
 	h.wantGone(4001)
 	front.wantClose(4001)
 	front.wantEnd()
+}
+
+// What comes after a pause has its reader parked again at once, what follows it soon
+// does not.
+func TestWhatIsRareIsParkedAtOnce(t *testing.T) {
+	for _, first := range []byte{opText, opPing} {
+		d := &stageDoor{t: t, ln: listen(t)}
+		h := newHall(t, d.url(), nil)
+		h.dialer.terms.pause, h.carriers.terms.pause = time.Hour, time.Hour
+		accepted := make(chan *peer, 1)
+		go func() { accepted <- d.accept() }()
+		front := h.client("/")
+		back := <-accepted
+		pass := func(op byte) {
+			for _, way := range [][2]*peer{{front, back}, {back, front}} {
+				from, to, answer := way[0], way[1], op
+				if op == opPing {
+					to, answer = from, opPong
+				}
+				from.send(from.frame(0x80|op, "now"))
+				to.want(0x80|answer, "now")
+			}
+		}
+		if n := h.parked(); n != 0 {
+			t.Errorf("%d are parked before anything came", n)
+		}
+		pass(first)
+		h.wantParked(2)
+		pass(opText)
+		h.wantParked(0)
+		pass(opText)
+		if n := h.parked(); n != 0 {
+			t.Errorf("%d are parked while it is busy", n)
+		}
+	}
 }
 
 // Who leaves while both ends are parked is found out at once.

@@ -22,25 +22,25 @@ const pause = time.Second
 // run is the reader's life. Its stack has to grow for a message, and would stay so
 // while nothing comes: the collector halves none of the two smallest sizes that
 // still has to hold a wait for bytes. So a reader that was woken after a pause has
-// a new goroutine wait in its place. One that is kept busy does not, for it costs
-// a microsecond or two. Where there are loops, one of them waits.
+// a loop wait in its place or, where there is none, a new goroutine. One that is kept
+// busy does not, for it costs a microsecond or two.
 func (h *hop) run() {
 	for {
 		err := h.next()
-		if err == errIdle {
-			if h.park() {
-				return
-			}
-			continue
-		}
-		if err != nil {
+		if err != nil && err != errIdle {
 			h.finish(err)
 			h.leave()
 			return
 		}
-		if h.rested && !h.parks && !h.begun() {
-			h.rested = false
+		if err == nil && (!h.rested || h.begun()) {
+			continue
+		}
+		h.rested = false
+		if !h.parks {
 			go h.run()
+			return
+		}
+		if h.park() {
 			return
 		}
 	}
@@ -198,7 +198,7 @@ func (h *hop) judge(b []byte, now time.Time) error {
 		h.ping = false
 		h.arm(now)
 	}
-	h.rested = h.rested || h.last.since(now) >= pause
+	h.rested = h.rested || h.last.since(now) >= h.terms.pause
 	h.last = instantOf(now)
 	var data splice
 	defer func() { h.rest = data.run }()

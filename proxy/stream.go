@@ -104,6 +104,19 @@ func (s *stream) read() ([]byte, error) {
 	return (*s.chunk)[:s.n], s.err
 }
 
+// readNow is read where raw is set, but returns nothing where there is nothing now. It
+// knows no deadline.
+func (s *stream) readNow() ([]byte, error) {
+	s.n, s.err = 0, nil
+	if err := s.raw.Control(func(fd uintptr) { s.try(fd) }); err != nil {
+		return nil, err
+	}
+	if s.chunk == nil {
+		return nil, s.err
+	}
+	return (*s.chunk)[:s.n], s.err
+}
+
 func (s *stream) release() {
 	if s.chunk != nil {
 		chunks.Put(s.chunk)
