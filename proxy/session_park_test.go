@@ -119,6 +119,28 @@ func TestWhatIsRareIsParkedAtOnce(t *testing.T) {
 	}
 }
 
+// The end that came with a message is not waited for in a loop.
+func TestAnEndThatCameWithAMessage(t *testing.T) {
+	for _, close := range []bool{true, false} {
+		h, front, back := open(t, "/", nil)
+		h.wantParked(2)
+		b := back.frame(0x80|opText, "last")
+		if close {
+			b = append(b, back.frame(0x80|opClose, "\x0f\xa1")...)
+		}
+		back.send(b)
+		if !close {
+			back.conn.Close()
+		}
+		front.want(0x80|opText, "last")
+		if close {
+			front.wantClose(4001)
+		} else {
+			front.wantClose(codeRestarting)
+		}
+	}
+}
+
 // Who leaves while both ends are parked is found out at once.
 func TestLeavingParkedSessions(t *testing.T) {
 	for _, reset := range []bool{false, true} {

@@ -32,8 +32,8 @@ func (h *hop) run() {
 			h.leave()
 			return
 		}
-		if err == nil && (!h.rested || h.begun()) {
-			continue
+		if err == nil && (!h.rested || h.begun() || h.over != nil) {
+			continue // an end that came with a message is not to be waited for
 		}
 		h.rested = false
 		if !h.parks {
