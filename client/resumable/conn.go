@@ -166,8 +166,8 @@ func (c *Conn) take() (m message, ok bool, err error) {
 // it: once, unless the connection ends without that. Buffered tells how much is
 // not acknowledged.
 //
-// While messages not acknowledged fill the server's window Write waits; so at most
-// the window and one message are kept. When ctx ends meanwhile, the message was not
+// While messages not acknowledged fill the server's window (Options.Window) Write waits; so
+// at most the window and one message are kept. When ctx ends meanwhile, the message was not
 // queued. Text that is not UTF-8 is an error, and so is a message larger than the
 // server takes (ErrTooLarge); both do no harm to the connection.
 func (c *Conn) Write(ctx context.Context, t Type, p []byte) error {

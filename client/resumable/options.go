@@ -55,7 +55,8 @@ type Options struct {
 
 	// Window is how many bytes may come before they are read, each message counted
 	// with 64 more; one message beyond is kept at most. From 4 KiB to 1 GiB; default
-	// 256 KiB. The other direction has the server's window.
+	// 256 KiB. The other direction has the server's window, of which at most 16 MiB
+	// are used, or this many if they are more.
 	Window int
 	// MaxMessage is the most bytes of a message from the backend; a larger one ends
 	// the session with 1009. Default 16 MiB.

@@ -10,6 +10,11 @@ import (
 // raceOn is how long the others of a race go on behind the first WELCOME (§11.1).
 const raceOn = 5 * time.Second
 
+// mostKept is as much of a server's window as is used, however large that is: what is not
+// acknowledged is kept. Who takes more than that uses more: the server acknowledges at half
+// of the smaller window, and a pause would come before that otherwise.
+const mostKept = 16 << 20
+
 // answerLocked takes the answer to a HELLO.
 func (c *Conn) answerLocked(k *carrier, f wire.Frame) error {
 	switch f.Type {
@@ -55,7 +60,7 @@ func (c *Conn) welcomeLocked(k *carrier, w *wire.Welcome) error {
 	}
 	first := c.welcome == nil
 	c.welcome, k.welcome, k.welcomed = w, w, time.Now()
-	c.out.window = w.Window
+	c.out.window = min(w.Window, max(mostKept, uint64(c.o.Window)))
 	if k.token == c.tokens.newest() { // else it came late, and brings no newer one (§5.4)
 		c.tokens.learn(w.Token)
 	}
