@@ -74,6 +74,15 @@ func (a *Authority) As(t testing.TB, cert *x509.Certificate, client tls.Certific
 	return &Authority{Pool: a.Pool, cert: cert, key: key, sent: append([][]byte{cert.Raw}, a.sent...)}
 }
 
+// SelfSigned is a server's certificate that nobody else has signed, and what trusts it.
+func SelfSigned(t testing.TB, name string) (tls.Certificate, *Authority) {
+	t.Helper()
+	der, key := sign(t, &x509.Certificate{
+		DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, nil)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, &Authority{PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
+}
+
 // Roots is a file of a directory of the test's with the authorities' certificates.
 func Roots(t testing.TB, all ...*Authority) string {
 	t.Helper()
