@@ -13,9 +13,9 @@ var descriptions = map[string]string{
 	"upstream":             "The backend: a URL, or a mapping of the keys below. It is short for one route / and takes what no route does.",
 	"upstream.url":         "ws://, wss://, http:// or https:// with a host; a path in it takes the place of the route's prefix.",
 	"upstream.socket":      "A unix socket's path to connect to in place of the URL's host and port.",
-	"upstream.ca":          "A PEM file of the roots to trust for a wss backend; by default the system's.",
+	"upstream.ca":          "A PEM file of the roots to trust for a wss backend; by default the system's. Read at the start and at a reload only.",
 	"upstream.server_name": "The name that a wss backend must prove; by default the URL's host.",
-	"upstream.cert":        "A PEM file of the certificate to show to a wss backend that asks; needs key.",
+	"upstream.cert":        "A PEM file of the certificate to show to a wss backend that asks; needs key. Read at the start and at a reload only.",
 	"upstream.key":         "A PEM file of that certificate's key.",
 	"upstream.subprotocol": "Offered to the backend for sessions whose own protocol has no notion of one, such as Engine.IO's that begin by polling; raw clients bring their own.",
 

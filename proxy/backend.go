@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -87,32 +85,6 @@ func portOf(u *url.URL, secure bool) string {
 		return "443"
 	}
 	return "80"
-}
-
-// clientTLS is how a wss backend is spoken to.
-func clientTLS(u Upstream, name string) (*tls.Config, error) {
-	cfg := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
-	if u.ServerName != "" {
-		cfg.ServerName = u.ServerName
-	}
-	if u.CA != "" {
-		pem, err := os.ReadFile(u.CA)
-		if err != nil {
-			return nil, fmt.Errorf("reading upstream.ca: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("reading upstream.ca: %q holds no certificate", u.CA)
-		}
-	}
-	if u.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(u.Cert, u.Key)
-		if err != nil {
-			return nil, fmt.Errorf("reading upstream.cert: %w", err)
-		}
-		cfg.Certificates = []tls.Certificate{pair}
-	}
-	return cfg, nil
 }
 
 // Secure reports whether the backend is reached by TLS.

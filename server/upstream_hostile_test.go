@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -213,4 +214,36 @@ func TestABackendsOwnCertificateIsRenewed(t *testing.T) {
 	}
 	echoes(t, s.mustSocket("/ws"), "by the next authority")
 	echoes(t, live, "still there")
+}
+
+// A file that somebody is still writing is not taken for one that holds less.
+func TestFilesOfBackendsAreWhole(t *testing.T) {
+	b := newGuardedApp(t, time.Hour)
+	s := startTowards(t, Environment{}, true, b.upstream("backend.internal", b.ca))
+	roots := s.boot.Upstream.CA
+	for key, file := range map[string]string{"upstream.ca": roots, "upstream.cert": b.ours.Cert, "upstream.key": b.ours.Key} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range [][]byte{append(text[:len(text):len(text)], text[:len(text)/2]...), text[:len(text)-20], text[:40]} {
+			if err := os.WriteFile(file, part, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			want := fmt.Sprintf("reading %s: %q is not whole", key, file)
+			if err := s.Reload(s.boot); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%d of %d bytes: %v; want %s", len(part), len(text), err, want)
+			}
+			if err := Check(s.boot); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("Check of %d of %d bytes: %v; want %s", len(part), len(text), err, want)
+			}
+		}
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Reload(s.boot); err != nil {
+			t.Errorf("%s, whole again: %v", key, err)
+		}
+	}
+	goesThrough(s, b, "CN=sidecar one")
 }

@@ -151,7 +151,7 @@ func TestSecureBackends(t *testing.T) {
 			if err := os.Remove(b.ours.Key); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Reload(s.boot); err == nil || !strings.Contains(err.Error(), "reading upstream.cert") {
+			if err := s.Reload(s.boot); err == nil || !strings.Contains(err.Error(), "reading upstream.key") {
 				t.Errorf("a reload without the key: %v", err)
 			}
 			goesThrough(s, b, "CN=sidecar two")

@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+)
+
+// clientTLS is how a wss backend is spoken to.
+func clientTLS(u Upstream, name string) (*tls.Config, error) {
+	cfg := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if u.ServerName != "" {
+		cfg.ServerName = u.ServerName
+	}
+	if u.CA != "" {
+		text, err := readPEM("upstream.ca", u.CA)
+		if err != nil {
+			return nil, err
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("reading upstream.ca: %q holds no certificate", u.CA)
+		}
+	}
+	if u.Cert == "" {
+		return cfg, nil
+	}
+	cert, err := readPEM("upstream.cert", u.Cert)
+	if err != nil {
+		return nil, err
+	}
+	key, err := readPEM("upstream.key", u.Key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("reading upstream.cert: %w", err)
+	}
+	cfg.Certificates = []tls.Certificate{pair}
+	return cfg, nil
+}
+
+// readPEM reads a file that must have been written to its end: crypto/x509 takes what
+// is there, and so for less than was meant, where a reload meets somebody who writes.
+func readPEM(key, name string) ([]byte, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", key, err)
+	}
+	block, rest := pem.Decode(text)
+	for block != nil {
+		block, rest = pem.Decode(rest)
+	}
+	if bytes.Contains(rest, []byte("-----BEGIN ")) {
+		return nil, fmt.Errorf("reading %s: %q is not whole, as if it were not written to its end", key, name)
+	}
+	return text, nil
+}
