@@ -2,9 +2,12 @@ package certs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
+	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -62,7 +65,27 @@ func (s *store) Load(ctx context.Context, key string) ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return b, s.judge(err, reading)
+	if err = s.judge(err, reading); err == nil && !whole(key, b) {
+		s.log.Warn("the account with the authority cannot be read from storage; another takes its place", "storage", s.path, "file", key)
+		return nil, fs.ErrNotExist
+	}
+	return b, err
+}
+
+// whole reports whether b may be what key is for, if that is a file of an account:
+// certmagic would make no order any more, and a new account costs nothing.
+func whole(key string, b []byte) bool {
+	if !strings.HasPrefix(key, "acme/") || !strings.Contains(key, "/users/") {
+		return true
+	}
+	switch path.Ext(key) {
+	case ".json":
+		return json.Valid(b)
+	case ".key":
+		_, err := certmagic.PEMDecodePrivateKey(b)
+		return err == nil
+	}
+	return true
 }
 
 func (s *store) Lock(ctx context.Context, name string) error {

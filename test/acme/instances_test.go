@@ -3,6 +3,7 @@ package acme
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -69,5 +70,11 @@ func TestLockOfAKilledProgram(t *testing.T) {
 	a.served(t, s, "a.example.test")
 	if _, err := os.Stat(locks[0]); !os.IsNotExist(err) {
 		t.Errorf("the lock after the order: %v; want none", err)
+	}
+	t.Log(s.log.line(t, `"level":"INFO"`, "removing a lock that somebody left"))
+	for l := range strings.Lines(s.log.String()) {
+		if !strings.HasPrefix(l, "{") {
+			t.Errorf("printed past the log: %q", l)
+		}
 	}
 }

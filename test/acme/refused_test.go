@@ -68,14 +68,27 @@ func TestExternalAccount(t *testing.T) {
 			s := a.wants(t, c.more)
 			if c.why == "" {
 				t.Logf("ready after %v", s.ready(t, patience).Round(time.Millisecond))
+				s.keepsSecret(t, externalKey)
 				return
 			}
 			s.missing(t, "a.example.test", c.why)
+			s.keepsSecret(t, strings.Repeat("A", 64))
 			s.failed(t, c.why)
 			if n := a.asked.Load(); n > 0 {
 				t.Errorf("%d orders without an account", n)
 			}
 		})
+	}
+}
+
+// keepsSecret wants no word of it in the log, which has all levels, and the metrics.
+func (s *sidecar) keepsSecret(t testing.TB, secret string) {
+	t.Helper()
+	_, metrics := fetch(t, "http://"+s.ops+"/metrics")
+	for where, text := range map[string]string{"log": s.log.String(), "metrics": metrics} {
+		if strings.Contains(text, secret) || strings.Contains(text, "PRIVATE KEY") {
+			t.Errorf("a secret is in the %s", where)
+		}
 	}
 }
 
