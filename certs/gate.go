@@ -33,6 +33,7 @@ var (
 
 // A gate says for which names there may be certificates on demand.
 type gate struct {
+	life   context.Context
 	allow  nameSet // nil: any
 	ask    string
 	client *http.Client
@@ -49,12 +50,13 @@ type verdict struct {
 	until time.Time
 }
 
-func newGate(o OnDemand, failed func(string)) *gate {
+// newGate makes a gate that asks until life is over.
+func newGate(life context.Context, o OnDemand, failed func(string)) *gate {
 	known, err := simplelru.NewLRU[string, verdict](verdicts, nil)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	g := &gate{ask: o.Ask, failed: failed, known: known, flight: flight[error]{most: asking}}
+	g := &gate{life: life, ask: o.Ask, failed: failed, known: known, flight: flight[error]{most: asking}}
 	if len(o.Allow) > 0 {
 		g.allow = newNameSet(o.Allow)
 	}
@@ -107,6 +109,8 @@ func (g *gate) question(name string) error {
 	status, err := g.get(name)
 	v := verdict{nil, time.Now().Add(yesFor)}
 	switch {
+	case g.life.Err() != nil:
+		return g.life.Err()
 	case err != nil:
 		g.failed("ask")
 		v = verdict{fmt.Errorf("asking tls.on_demand.ask: %w", err), time.Now().Add(brokeFor)}
@@ -130,7 +134,11 @@ func (g *gate) get(name string) (status int, err error) {
 	q := u.Query()
 	q.Set("domain", name)
 	u.RawQuery = q.Encode()
-	res, err := g.client.Get(u.String())
+	req, err := http.NewRequestWithContext(g.life, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := g.client.Do(req)
 	if err != nil {
 		return 0, errors.Unwrap(err) // without the URL, which may hold a secret
 	}

@@ -27,7 +27,7 @@ func TestGate(t *testing.T) {
 	s := httptest.NewServer(a)
 	defer s.Close()
 	var told counted
-	g := newGate(OnDemand{Allow: []string{"*.a.example", "b.example"}, Ask: s.URL + "/?k=1"}, told.failed)
+	g := newGate(t.Context(), OnDemand{Allow: []string{"*.a.example", "b.example"}, Ask: s.URL + "/?k=1"}, told.failed)
 	defer g.close()
 	for _, c := range []struct {
 		name    string
@@ -59,7 +59,7 @@ func TestGate(t *testing.T) {
 func TestAGateWhoseAskerIsGoneRefuses(t *testing.T) {
 	s := httptest.NewServer(&asker{})
 	s.Close()
-	g := newGate(OnDemand{Ask: s.URL}, func(string) {})
+	g := newGate(t.Context(), OnDemand{Ask: s.URL}, func(string) {})
 	if err := g.judge(context.Background(), "a.example"); err == nil {
 		t.Error("it allows")
 	}

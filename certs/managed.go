@@ -103,8 +103,8 @@ func manage(s Settings, e Environment, storage certmagic.Storage, path string) (
 	}
 	m.asked, _ = simplelru.NewLRU(maxAsked, m.forget) // fails only for a size below 1
 	m.denied, _ = simplelru.NewLRU[string, denied](maxDenied, nil)
-	m.scope.Store(m.scopeOf(s, nil))
 	m.life, m.end = context.WithCancel(context.Background())
+	m.scope.Store(m.scopeOf(s, nil))
 	if err := m.equip(s); err != nil {
 		m.Close()
 		return nil, err
@@ -168,7 +168,7 @@ func (m *managed) scopeOf(s Settings, old *scope) *scope {
 	case old != nil && reflect.DeepEqual(old.set, next.set):
 		next.gate = old.gate
 	case s.OnDemand.On():
-		next.gate = newGate(s.OnDemand, m.env.Failed)
+		next.gate = newGate(m.life, s.OnDemand, m.env.Failed)
 	}
 	return next
 }

@@ -25,8 +25,9 @@ const (
 	lockPoll   = 500 * time.Millisecond
 	// maxLock bounds what is read of a lock; ours have half of it.
 	maxLock = 1 << 10
-	// closeTime is what the end waits for locks to be given back.
-	closeTime = 5 * time.Second
+	// closeTime is what the end waits for locks to be given back, and twice that for all:
+	// a drain that is over has a second more.
+	closeTime = 500 * time.Millisecond
 )
 
 var errShut = errors.New("the program is stopping")
@@ -254,7 +255,7 @@ func (s *shelf) keep(h *heldLock) {
 		}
 		err := h.freshen()
 		if errors.Is(err, errLost) {
-			s.log.Warn("a lock in storage was taken by another instance: was this one halted, or is storage slow?", "file", h.file)
+			s.log.Warn("a lock in storage was taken by another instance; there may be two orders", "file", h.file)
 			return
 		}
 		if err != nil && !told {

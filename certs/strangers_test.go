@@ -133,7 +133,7 @@ func TestAskersThatAreStrange(t *testing.T) {
 	}))
 	defer s.Close()
 	defer close(over)
-	g := newGate(OnDemand{Ask: s.URL}, func(string) {})
+	g := newGate(t.Context(), OnDemand{Ask: s.URL}, func(string) {})
 	defer g.close()
 	for name, allowed := range map[string]bool{"endless.example": true, "drip.example": true, "head.example": false, "mute.example": false} {
 		start := time.Now()
