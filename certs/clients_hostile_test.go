@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,4 +161,53 @@ func TestNewTermsInMidHandshake(t *testing.T) {
 		}
 		g.Close()
 	}
+}
+
+// While roots and demands change all the time, a handshake that begins after a change
+// is under the new ones: what handshakes share is never that of before.
+func TestTermsChangeBesideHandshakes(t *testing.T) {
+	ours, others := authority.Named(t, "ours"), authority.Named(t, "others")
+	both, one := ClientAuth{CA: authority.Roots(t, ours, others)}, ClientAuth{CA: authority.Roots(t, ours)}
+	g := newGuarded(t, both)
+	defer g.Close()
+	alice, bob := ours.Client(t, "alice"), others.Client(t, "bob")
+	stop := make(chan struct{})
+	var beside sync.WaitGroup
+	for range 2 {
+		beside.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, _, err := g.meet(g.shows(tls.VersionTLS13, alice)); err != nil {
+					t.Errorf("alice, whose root is always there: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 40 {
+		a := both
+		if i%2 == 1 {
+			a = one
+		}
+		if i%3 == 0 {
+			a.Mode = "request"
+		}
+		use, err := g.Prepare(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		use()
+		if _, _, err := g.meet(g.shows(tls.VersionTLS13, bob)); (err == nil) != (a.CA == both.CA) {
+			t.Errorf("bob, change %d: %v", i, err)
+		}
+		if _, _, err := g.meet(g.client()); (err == nil) != (a.Mode == "request") {
+			t.Errorf("nobody, change %d: %v", i, err)
+		}
+	}
+	close(stop)
+	beside.Wait()
 }

@@ -43,6 +43,11 @@ func (l *loader) checkTLS() {
 	if set && !allow && !ask {
 		l.report("tls.on_demand", "needs allow, ask or both: with neither any stranger could have certificates ordered")
 	}
+	// A default in the place of ca would let everybody in where somebody means to ask.
+	_, asks := l.where["tls.client_auth.mode"]
+	if _, ca := l.where["tls.client_auth.ca"]; asks && !ca && c.Mode != "off" && c.ClientAuth.Mode == "require" {
+		l.report("tls.client_auth.mode", "require needs ca, the PEM file of the roots of clients' certificates: without it nobody is asked")
+	}
 }
 
 // validate asks the settings themselves, section by section.

@@ -65,7 +65,7 @@ func TestSchemaAcceptsWhatLoads(t *testing.T) {
 // hands to one.
 var unseen = []string{
 	"alias-cycle", "colon", "control", "duplicate-key", "empty", "grammar-first-line", "latin1", "merge-key", "message",
-	"ops", "ops-off", "ops-port", "ops-word", "origins", "proxies", "proxy-protocol", "root-tag", "syntax", "tab", "tag", "tls", "tls-files", "tls-http", "tls-http-listen", "tls-http-ops", "tls-clients-off", "tls-on-demand", "tls-pairs", "two-documents", "unknown-anchor",
+	"ops", "ops-off", "ops-port", "ops-word", "origins", "proxies", "proxy-protocol", "root-tag", "syntax", "tab", "tag", "tls", "tls-files", "tls-http", "tls-http-listen", "tls-http-ops", "tls-clients-no-ca", "tls-clients-off", "tls-on-demand", "tls-pairs", "two-documents", "unknown-anchor",
 	"unspoken", "upstream-none", "variables", "window",
 }
 
