@@ -37,42 +37,57 @@ func (l *loner) hello() request {
 	return request{body: b, token: l.token}
 }
 
-// next is a further poll, with what there is to go up from where the server is. A PING
-// has it answered at once, where more may be written meanwhile.
-func (l *loner) next() request {
+// next is a further poll, with what there is to go up from where the server is, or, where
+// more is on the way, from behind that. A PING has it answered at once, where more may be
+// written meanwhile.
+func (l *loner) next(more bool) request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	x := request{token: l.token, data: l.hasUpLocked()}
+	from := l.at
+	if more && l.went > from.Received {
+		from = wire.Ack{Received: l.went}
+	}
+	x := request{token: l.token, data: l.hasUpLocked(from)}
 	x.body = wire.Continue{Generation: l.generation, Session: l.session, Token: l.token}.Append(nil)
 	x.body = l.in.Ack(l.in.Ack(0).Ahead).Append(x.body)
 	if x.data || l.ping {
 		l.ping = false
 		x.body = wire.AppendPing(x.body, nil)
 	}
-	from, whole := int(l.at.Partial), true
-	for n := l.at.Next(); whole && n <= l.lastLocked(); n++ {
+	n, whole, offset := from.Next(), true, int(from.Partial)
+	for ; n <= l.lastLocked(); n++ {
 		m := l.out[n-l.gone-1]
-		x.body, _, whole = wire.AppendMessage(x.body, n, m.kind == resumable.Binary, m.data, from, wire.MaxBody-len(x.body))
-		from = 0
+		x.body, _, whole = wire.AppendMessage(x.body, n, m.kind == resumable.Binary, m.data, offset, wire.MaxBody-len(x.body))
+		if offset = 0; !whole {
+			break
+		}
+		if l.rash && n >= from.Next()+2 { // so that there is one to overtake it
+			n++
+			whole = false
+			break
+		}
 	}
-	if whole && l.bye != nil && l.at.Next() <= l.bye.Number {
+	l.went = n - 1
+	if whole && l.bye != nil && n <= l.bye.Number {
 		x.body = l.bye.Append(x.body)
+		l.went = l.bye.Number
 	}
 	return x
 }
 
 func (l *loner) lastLocked() uint64 { return l.gone + uint64(len(l.out)) }
 
-func (l *loner) hasUpLocked() bool {
-	return l.at.Next() <= l.lastLocked() || l.bye != nil && l.at.Next() <= l.bye.Number
+// hasUpLocked reports whether there is something behind that.
+func (l *loner) hasUpLocked(from wire.Ack) bool {
+	return from.Next() <= l.lastLocked() || l.bye != nil && from.Next() <= l.bye.Number
 }
 
 // poll polls. One that carries messages goes out beside one that is held without, which
-// the server then answers; no two with messages.
+// the server then answers; no two with messages, but of a rash one.
 func (l *loner) poll() error {
 	ctx, cancel := context.WithCancel(l.ctx)
 	answers := make(chan error)
-	flying, loaded := 0, false
+	flying, loaded := 0, 0
 	defer func() {
 		cancel()
 		for ; flying > 0; flying-- {
@@ -80,10 +95,12 @@ func (l *loner) poll() error {
 		}
 	}()
 	for failed := 0; ; {
-		if flying == 0 || flying == 1 && !loaded && l.hasUp() {
-			x := l.next()
+		if flying == 0 || flying == 1 && l.hasMore(loaded > 0) {
+			x := l.next(loaded > 0)
 			flying++
-			loaded = loaded || x.data
+			if x.data {
+				loaded++
+			}
 			go func() {
 				err := l.post(ctx, x)
 				if x.data {
@@ -97,7 +114,7 @@ func (l *loner) poll() error {
 		case err := <-answers:
 			flying--
 			if x, ok := err.(*laden); ok {
-				err, loaded = x.error, false
+				err, loaded = x.error, loaded-1
 			}
 			if failed++; err == nil {
 				failed = 0
@@ -116,10 +133,15 @@ func (l *loner) poll() error {
 // laden is how a poll with messages ended.
 type laden struct{ error }
 
-func (l *loner) hasUp() bool {
+// hasMore reports whether there is something for another poll, where messages are on
+// the way already, or not.
+func (l *loner) hasMore(loaded bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.hasUpLocked()
+	if loaded {
+		return l.rash && l.hasUpLocked(wire.Ack{Received: max(l.went, l.at.Next()-1)})
+	}
+	return l.hasUpLocked(l.at)
 }
 
 var errSlow = errors.New("no answer in time")

@@ -175,9 +175,15 @@ func TestManyCarriers(t *testing.T) {
 	others[0].wantEnd(codeNormal)
 	b.say("still here")
 	used.wantText(1, "still here")
-	for range 100 {
+	for range 500 {
 		c.websocket(func(h *wire.Hello) { h.Use = 0 })
 	}
+	for range 500 { // a CONTINUE of a generation that is not attached has it be
+		c.last++
+		c.ask(wire.Poll, append(c.next(c.last), wire.AppendPing(nil, nil)...))
+	}
+	b.say("and here")
+	used.wantText(2, "and here")
 	r.eachClient(func(c *client) {
 		if n := len(c.carriers); n != maxCarriers {
 			t.Errorf("%d carriers are attached; want %d", n, maxCarriers)
@@ -205,12 +211,16 @@ func TestStrangers(t *testing.T) {
 	c.header.Set("Authorization", "mine")
 	l := c.websocket()
 	b := r.back.next()
+	neighbour := r.raw()
+	neighbour.header.Set("Authorization", "mine")
+	neighbour.websocket()
 	for name, change := range map[string]func(*raw){
-		"session":  func(s *raw) { s.session = "x" + s.session[1:] },
-		"token":    func(s *raw) { s.token = "AAAAAAAAAAAAAAAAAAAAAA" },
-		"attempt":  func(s *raw) { s.attempt = wire.NewAttempt() },
-		"identity": func(s *raw) { s.header.Set("Authorization", "other") },
-		"origin":   func(s *raw) { s.header.Set("Origin", r.URL) },
+		"another's token": func(s *raw) { s.token = neighbour.token },
+		"session":         func(s *raw) { s.session = "x" + s.session[1:] },
+		"token":           func(s *raw) { s.token = "AAAAAAAAAAAAAAAAAAAAAA" },
+		"attempt":         func(s *raw) { s.attempt = wire.NewAttempt() },
+		"identity":        func(s *raw) { s.header.Set("Authorization", "other") },
+		"origin":          func(s *raw) { s.header.Set("Origin", r.URL) },
 	} {
 		s := *c
 		s.header = c.header.Clone()
