@@ -99,6 +99,13 @@ func (l *local) authority(ctx context.Context) (*x509.Certificate, crypto.Signer
 	return l.root, l.key, err
 }
 
+// disowns reports whether leaf is of a root that was here before, as after an operator
+// has removed that: clients trust the one that there is now.
+func (l *local) disowns(ctx context.Context, leaf *x509.Certificate) bool {
+	root, _, err := l.authority(ctx)
+	return err == nil && leaf.CheckSignatureFrom(root) != nil
+}
+
 func (l *local) load(ctx context.Context) error {
 	certText, err := l.store.Load(ctx, rootCert)
 	if errors.Is(err, fs.ErrNotExist) {

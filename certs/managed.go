@@ -32,6 +32,7 @@ type managed struct {
 	demand    *certmagic.Config     // of all others; its OnDemand keeps certmagic from renewing them
 	acme      *certmagic.ACMEIssuer // nil with mode internal
 	decoy     decoy                 // nil with it
+	local     *local                // nil with mode acme
 	scope     atomic.Pointer[scope]
 	orders    chan struct{} // a token for each order under way
 	strange   chan struct{} // and one for each of those that is on demand
@@ -121,7 +122,8 @@ func (m *managed) equip(s Settings) error {
 		GetConfigForCert: m.configOf, RenewCheckInterval: m.env.Every, Logger: zap,
 	})
 	// Without any issuer New would take that of certmagic's package globals.
-	issuers := []certmagic.Issuer{&local{store: m.store, path: m.store.path, log: m.env.Log, life: leafLife}}
+	m.local = &local{store: m.store, path: m.store.path, log: m.env.Log, life: leafLife}
+	issuers := []certmagic.Issuer{m.local}
 	// OCSP is off: certmagic asks the responder without a limit of time, while it loads
 	// a certificate and where it renews them all. The authority that revokes says so by
 	// ARI too.
@@ -143,7 +145,7 @@ func (m *managed) equip(s Settings) error {
 }
 
 func (m *managed) equipACME(s Settings) (err error) {
-	m.authority, m.challenge = s.directory(), s.Challenges
+	m.authority, m.challenge, m.local = s.directory(), s.Challenges, nil
 	if m.decoy, err = newDecoy(); err != nil {
 		return err
 	}

@@ -107,14 +107,21 @@ func (m *managed) ails(ctx context.Context, name string) bool {
 // load gets the certificate for name that is in storage into memory.
 func (m *managed) load(ctx context.Context, config *certmagic.Config, name string) (certmagic.Certificate, error) {
 	c, err := config.CacheManagedCertificate(ctx, name)
-	if err != nil || slices.Contains(c.Names, name) {
+	if err != nil {
 		return c, err
 	}
-	sc := m.scope.Load()
-	if !slices.ContainsFunc(c.Names, sc.names.has) { // else it may be there by right
+	switch {
+	case !slices.Contains(c.Names, name):
+		err = fmt.Errorf("it is for %q", c.Names)
+	case m.local != nil && m.local.disowns(ctx, c.Leaf):
+		err = errors.New("it is of another root than the one in storage")
+	default:
+		return c, nil
+	}
+	if slices.Contains(c.Names, name) || !slices.ContainsFunc(c.Names, m.scope.Load().names.has) { // else it may be there by right
 		m.cache.Remove([]string{c.Hash()})
 	}
-	return certmagic.Certificate{}, fmt.Errorf("it is for %q", c.Names)
+	return certmagic.Certificate{}, err
 }
 
 // discard makes certmagic believe that storage has nothing for name, whose certificate
