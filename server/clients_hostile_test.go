@@ -1,6 +1,10 @@
 package server
 
 import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,7 +12,9 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"sidecar/certs"
 	"sidecar/protocol/resume/wire"
+	"sidecar/test/authority"
 )
 
 // Blanks that are none in HTTP (RFC 9110 §5.6.3), and other ways to name our header in
@@ -117,4 +123,86 @@ func (i *identified) dialResumable(c *caller) *websocket.Conn {
 	i.t.Cleanup(func() { _ = ws.Close() })
 	_ = ws.SetReadDeadline(time.Now().Add(patience))
 	return ws
+}
+
+// An address that is trusted in what it says of clients' addresses is not in who they are.
+func TestTrustedProxiesCannotSetTheSubject(t *testing.T) {
+	i := &identified{clients: authority.New(t), backend: newWitness(t)}
+	c := parse(t, allProtocols+"upstream: %s\ntrusted_proxies: [127.0.0.1, \"::1\"]", i.backend.ws())
+	c.TLS.ClientAuth.CA, c.TLS.ClientAuth.Mode = authority.Roots(t, i.clients), "request"
+	i.secured = startTLSIn(t, Environment{}, c)
+	for want, caller := range map[string]*caller{"X-Client-Subject: CN=alice": i.caller(i.clients.Client(t, "alice")), "": i.caller()} {
+		for _, way := range ways {
+			if status, text, err := way.ask(caller, way.h2); err != nil || status != way.want {
+				t.Errorf("%s: %d %q, %v", way.name, status, text, err)
+				continue
+			}
+			if got := i.backend.saw(); got != want {
+				t.Errorf("%s, HTTP/2 %v: the backend was told %q; want %q", way.name, way.h2, got, want)
+			}
+		}
+	}
+}
+
+// What asks nobody for a certificate reaches no backend.
+func TestOtherListenersAskNobody(t *testing.T) {
+	i := startIdentified(t, Environment{}, "require")
+	res := i.askPlain("GET /page HTTP/1.1\r\nHost: localhost\r\nX-Client-Subject: CN=root\r\n\r\n")
+	if res.StatusCode != 301 || !strings.HasPrefix(res.Header.Get("Location"), "https://localhost") {
+		t.Errorf("the redirecting listener: %d, to %q; want 301", res.StatusCode, res.Header.Get("Location"))
+	}
+	if status, _ := i.opsGet("/page"); status != 404 {
+		t.Errorf("the ops listener: %d; want 404", status)
+	}
+	if len(i.backend.asked) > 0 {
+		t.Error("the backend was asked")
+	}
+}
+
+// A connection over HTTP/1.1 from before is no way in either, whatever is asked for over
+// it, and ends with the refusal.
+func TestConnectionsFromBeforeNewRoots(t *testing.T) {
+	const get, post = "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s"
+	const shake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	i := startIdentified(t, Environment{}, "require")
+	alice := i.config("http/1.1")
+	alice.Certificates = []tls.Certificate{i.clients.Client(t, "alice")}
+	hello := resumeHello(t)
+	asked := map[string]string{
+		"HTTP": fmt.Sprintf(get, "/page", ""), "raw WebSocket": fmt.Sprintf(get, "/ws", shake),
+		"Engine.IO":              fmt.Sprintf(get, "/engine.io/?EIO=4&transport=polling", ""),
+		"Engine.IO by WebSocket": fmt.Sprintf(get, "/engine.io/?EIO=4&transport=websocket", shake),
+		"resume by polling":      fmt.Sprintf(post, "/ws?sidecar=poll", len(hello), hello),
+		"resume by WebSocket":    fmt.Sprintf(get, "/ws", shake+"Sec-WebSocket-Protocol: "+wire.Subprotocol+"\r\n"),
+	}
+	conns := map[string]*tls.Conn{}
+	for name := range asked {
+		c := tls.Client(dial(t, i.addr()), alice)
+		fmt.Fprintf(c, get, "/page", "")
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || res.StatusCode != 200 {
+			t.Fatalf("before: %v, %v", res, err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		<-i.backend.asked
+		conns[name] = c
+	}
+	others := authority.Roots(t, authority.Named(t, "others"))
+	i.reauth(func(a *certs.ClientAuth) { a.CA = others })
+	for name, request := range asked {
+		_, _ = io.WriteString(conns[name], request)
+		r := bufio.NewReader(conns[name])
+		res, err := http.ReadResponse(r, nil)
+		if err != nil || res.StatusCode != http.StatusMisdirectedRequest || !res.Close {
+			t.Errorf("%s: %v, %v; want 421 and the end", name, res, err)
+			continue
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		if b, err := io.ReadAll(r); len(b) > 0 || err != nil {
+			t.Errorf("%s: behind the refusal come %q, %v; want the end", name, b, err)
+		}
+	}
+	if len(i.backend.asked) > 0 {
+		t.Error("the backend was asked")
+	}
 }
