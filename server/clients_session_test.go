@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/tls"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -101,5 +103,49 @@ func TestAResumableSessionIsItsCertificates(t *testing.T) {
 	}
 	if f := first(t, poll(alice, true, &back)); f.Type != wire.TypeWelcome {
 		t.Errorf("alice comes back, over HTTP/2: %v %q; want WELCOME", f.Type, f.Body)
+	}
+}
+
+// A client that comes back by a ticket of TLS shows no certificate, and is who it was.
+// Another name in its hello, or in Host, makes it nobody else.
+func TestASessionGoesOnByTicket(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		i := startIdentified(t, Environment{}, "require")
+		conf := i.config("http/1.1")
+		conf.Certificates, conf.MaxVersion = []tls.Certificate{i.clients.Client(t, "alice")}, version
+		conf.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+		c := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}
+		ask := func(method, target, body, host string, resumed bool) string {
+			t.Helper()
+			r, err := http.NewRequestWithContext(t.Context(), method, i.url(target), strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = host
+			res, err := c.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			b, err := io.ReadAll(res.Body)
+			if err != nil || res.StatusCode != 200 || res.TLS.DidResume != resumed {
+				t.Errorf("%s: %d %q, %v, by a ticket %v; want 200, %v", target, res.StatusCode, b, err, res.TLS.DidResume, resumed)
+			}
+			return string(b)
+		}
+		const engine = "/engine.io/?EIO=4&transport=polling"
+		m := sidOf.FindStringSubmatch(ask("GET", engine, "", "localhost", false))
+		if m == nil {
+			t.Fatal("no session")
+		}
+		<-i.backend.asked
+		ask("POST", engine+"&sid="+m[1], "4mine", "localhost", true)
+		if got := ask("GET", engine+"&sid="+m[1], "", "good.example", true); got != "4mine" {
+			t.Errorf("got %q; want the echo", got)
+		}
+		ask("GET", "/page", "", "good.example", true)
+		if got := i.backend.saw(); got != "X-Client-Subject: CN=alice" {
+			t.Errorf("the backend was told %q", got)
+		}
 	}
 }
