@@ -1,9 +1,12 @@
 package server
 
 import (
+	"bufio"
+	"crypto/sha1"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"sidecar/test/authority"
 )
@@ -246,4 +251,58 @@ func TestFilesOfBackendsAreWhole(t *testing.T) {
 		}
 	}
 	goesThrough(s, b, "CN=sidecar one")
+}
+
+// shaker is a backend that answers a WebSocket handshake over TLS, and leaves the rest
+// to then.
+func shaker(t *testing.T, conf *tls.Config, then func(raw net.Conn, secure *tls.Conn)) net.Addr {
+	t.Helper()
+	return serving(t, func(c net.Conn) {
+		secure := tls.Server(c, conf)
+		r, err := http.ReadRequest(bufio.NewReader(secure))
+		if err != nil {
+			return // the sidecar's readiness, or it is over
+		}
+		sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		fmt.Fprintf(secure, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n\x81\x05hello",
+			base64.StdEncoding.EncodeToString(sum[:]))
+		then(c, secure)
+	})
+}
+
+// Where a backend's TLS ends badly once the relay has begun, the client is told as when
+// a backend in clear has gone.
+func TestABackendsTLSBreaks(t *testing.T) {
+	ca := authority.New(t)
+	conf := &tls.Config{Certificates: []tls.Certificate{forServers(t, ca, asItIs)}}
+	for name, then := range map[string]func(net.Conn, *tls.Conn){
+		"no TLS any more": func(raw net.Conn, _ *tls.Conn) {
+			_, _ = raw.Write([]byte("HTTP/1.1 500 Internal Server Error\r\n\r\n"))
+			_, _ = io.Copy(io.Discard, raw)
+		},
+		"a record that nobody sealed": func(raw net.Conn, _ *tls.Conn) {
+			_, _ = raw.Write(append([]byte{23, 3, 3, 0, 64}, make([]byte, 64)...))
+			_, _ = io.Copy(io.Discard, raw)
+		},
+		"the end without a word":  func(net.Conn, *tls.Conn) {},
+		"the end with TLS's word": func(_ net.Conn, secure *tls.Conn) { _ = secure.Close() },
+		"the end in mid-record":   func(raw net.Conn, _ *tls.Conn) { _, _ = raw.Write([]byte{23, 3, 3, 0, 64, 1, 2, 3}) },
+	} {
+		for way, c := range map[string]struct {
+			e    Environment
+			loop bool
+		}{"on loops": {Environment{}, true}, "on goroutines": {Environment{Goroutines: true}, true}} {
+			t.Run(name+" "+way, func(t *testing.T) {
+				at := shaker(t, conf, then)
+				s := startTowards(t, c.e, c.loop, fmt.Sprintf("upstream: {url: \"wss://%s\", ca: %q, server_name: backend.internal}\n", at, authority.Roots(t, ca)))
+				ws := s.mustSocket("/ws")
+				if _, b, err := ws.ReadMessage(); err != nil || string(b) != "hello" {
+					t.Fatalf("%q, %v", b, err)
+				}
+				if _, b, err := ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseServiceRestart) {
+					t.Errorf("behind it comes %q, %v; want close 1012", b, err)
+				}
+			})
+		}
+	}
 }
