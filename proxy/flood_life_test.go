@@ -120,19 +120,18 @@ func (l *life) live() error {
 	return l.judge()
 }
 
-// squeeze makes a socket's buffers small.
+// squeeze makes a socket's buffers small, but not below a segment, which on loopback is
+// up to 64 KiB. Where a window can never hold the segment that is next, Linux sends a part
+// of it only when its timer for probes is up (216 ms), and starts that anew with all that
+// comes from the other end: in a torrent that is for ever, and what we write is stalled.
 func squeeze(c net.Conn) {
 	type sized interface {
 		SetReadBuffer(int) error
 		SetWriteBuffer(int) error
 	}
 	if s, ok := c.(sized); ok {
-		size := 16 << 10 // less would wait for every acknowledgement
-		if _, secure := c.(*link); secure {
-			size = 64 << 10 // see slowBuffer
-		}
-		s.SetReadBuffer(size)
-		s.SetWriteBuffer(size)
+		s.SetReadBuffer(64 << 10)
+		s.SetWriteBuffer(64 << 10)
 	}
 }
 
@@ -266,6 +265,8 @@ func (l *life) judge() error {
 			errs = append(errs, fmt.Errorf("%v got a bad close frame %x", e.side, c.close))
 		case code == codeGoingAway && e.count == math.MaxInt:
 			l.torrent.told.Add(1)
+		case e.count == math.MaxInt && code != 0:
+			errs = append(errs, fmt.Errorf("%v heard of close code %d %q, but only the drain may end this one", e.side, code, reasonOf(c.close)))
 		case l.harm == unharmed && e.count < math.MaxInt && (c.frames != e.goal() || c.within || code != 1000):
 			errs = append(errs, fmt.Errorf("%v got %d of %d frames and close code %d", e.side, c.frames, e.goal(), code))
 		}

@@ -162,3 +162,9 @@ func (c *checker) code() int {
 	}
 	return code
 }
+
+// reasonOf is the text of a whole close frame.
+func reasonOf(frame []byte) string {
+	_, reason, _ := parseClose(controlPayload(frame))
+	return string(reason)
+}
