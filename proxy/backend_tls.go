@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"os"
+	"syscall"
 )
 
 // clientTLS is how a wss backend is spoken to.
@@ -44,19 +46,42 @@ func clientTLS(u Upstream, name string) (*tls.Config, error) {
 	return cfg, nil
 }
 
+// maxPEM bounds a file of an upstream's. A system's roots take a quarter of a MiB.
+const maxPEM = 4 << 20
+
 // readPEM reads a file that must have been written to its end: crypto/x509 takes what
 // is there, and so for less than was meant, where a reload meets somebody who writes.
 func readPEM(key, name string) ([]byte, error) {
-	text, err := os.ReadFile(name)
+	text, err := readRegular(name)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", key, err)
 	}
-	block, rest := pem.Decode(text)
-	for block != nil {
-		block, rest = pem.Decode(rest)
+	begun, whole := bytes.Count(text, []byte("-----BEGIN ")), 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		whole++
 	}
-	if bytes.Contains(rest, []byte("-----BEGIN ")) {
+	if whole != begun {
 		return nil, fmt.Errorf("reading %s: %q is not whole, as if it were not written to its end", key, name)
 	}
 	return text, nil
+}
+
+// readRegular reads a file and nothing else: a pipe might never be opened, and a
+// reload would wait for it.
+func readRegular(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%q is no regular file", name)
+	case info.Size() > maxPEM:
+		return nil, fmt.Errorf("%q is larger than 4 MiB", name)
+	}
+	return io.ReadAll(io.LimitReader(f, maxPEM))
 }

@@ -13,8 +13,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -231,7 +233,7 @@ func TestFilesOfBackendsAreWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range [][]byte{append(text[:len(text):len(text)], text[:len(text)/2]...), text[:len(text)-20], text[:40]} {
+		for _, part := range [][]byte{append(text[:len(text):len(text)], text[:len(text)/2]...), text[:len(text)-20], text[:40], append(text[:60:60], text...)} {
 			if err := os.WriteFile(file, part, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -251,6 +253,15 @@ func TestFilesOfBackendsAreWhole(t *testing.T) {
 		}
 	}
 	goesThrough(s, b, "CN=sidecar one")
+	pipe := filepath.Join(t.TempDir(), "pipe.pem")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := s.boot
+	c.Upstream.CA = pipe
+	if err := s.Reload(c); err == nil || !strings.Contains(err.Error(), "is no regular file") {
+		t.Errorf("a pipe that nobody writes to: %v; want the fault, and at once", err)
+	}
 }
 
 // shaker is a backend that answers a WebSocket handshake over TLS, and leaves the rest
