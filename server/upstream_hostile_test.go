@@ -317,3 +317,32 @@ func TestABackendsTLSBreaks(t *testing.T) {
 		}
 	}
 }
+
+// Behind a unix socket a backend proves the name in its url.
+func TestTLSOfABackendBehindAUnixSocket(t *testing.T) {
+	ca := authority.New(t)
+	path := filepath.Join(t.TempDir(), "backend.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app{entered: make(chan struct{}, 10), release: make(chan struct{})}
+	b := &httptest.Server{Listener: l, Config: &http.Server{Handler: a, ErrorLog: errorLog(NewLogger(io.Discard, "json", nil))}}
+	b.TLS = &tls.Config{Certificates: []tls.Certificate{forServers(t, ca, asItIs)}}
+	b.StartTLS()
+	t.Cleanup(func() {
+		b.CloseClientConnections()
+		b.Close()
+	})
+	for name, reached := range map[string]bool{"backend.internal": true, "other.internal": false} {
+		s := startTowards(t, Environment{}, true, fmt.Sprintf("upstream: {url: \"wss://%s\", socket: %q, ca: %q}\n", name, path, authority.Roots(t, ca)))
+		if !reached {
+			s.wantUnreached(http.StatusBadGateway)
+			continue
+		}
+		echoes(t, s.mustSocket("/ws"), "over unix")
+		if status, body := get(t, s.addr(), "/page"); status != 200 || body != "GET /page" {
+			t.Errorf("HTTP: %d %q", status, body)
+		}
+	}
+}
