@@ -33,7 +33,7 @@ type Conn struct {
 
 	ctx    context.Context // of the carriers
 	cancel context.CancelFunc
-	idle   func()         // closes idle connections
+	idle   func()         // closes connections, when no request needs one
 	wg     sync.WaitGroup // of the carriers
 	over   chan struct{}  // closed when all goroutines have ended
 	opened chan struct{}  // closed when the first WELCOME came

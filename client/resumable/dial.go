@@ -41,7 +41,7 @@ func Dial(ctx context.Context, rawURL string, o *Options) (*Conn, error) {
 	return nil, fmt.Errorf("dialing: %w", c.err)
 }
 
-// live is all of a Conn's life. Connections become idle when the last request has ended.
+// live is all of a Conn's life. Connections are of no use when the last request has ended.
 func (c *Conn) live() {
 	defer close(c.over)
 	c.run()
@@ -79,10 +79,11 @@ func (c *Conn) requests() (*http.Client, func()) {
 	if given := c.o.HTTPClient; given != nil {
 		return &http.Client{Transport: given.Transport, Jar: given.Jar, CheckRedirect: stay}, func() {}
 	}
+	var own connections
 	t := &http.Transport{
-		DialContext: c.dialNet, TLSClientConfig: c.o.TLS, Proxy: c.o.Proxy,
+		DialContext: own.opens(c.dialNet), TLSClientConfig: c.o.TLS, Proxy: c.o.Proxy,
 		ForceAttemptHTTP2: true, DisableCompression: true,
 		IdleConnTimeout: time.Minute, TLSHandshakeTimeout: openLimit,
 	}
-	return &http.Client{Transport: t, CheckRedirect: stay}, t.CloseIdleConnections
+	return &http.Client{Transport: t, CheckRedirect: stay}, func() { t.CloseIdleConnections(); own.close() }
 }

@@ -1,8 +1,10 @@
 package resumable
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -50,6 +52,65 @@ func TestNoConnectionIsLeft(t *testing.T) {
 			server.Close()
 		}
 	}
+}
+
+// Connections are closed with the client, dialing ends with it, and what that brings all the
+// same is closed.
+func TestConnectionsAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var own connections
+		var ends []net.Conn // the servers'
+		slow, stubborn := "slow", "stubborn"
+		dial := own.opens(func(ctx context.Context, _, addr string) (net.Conn, error) {
+			if addr != "" {
+				<-ctx.Done()
+			}
+			if addr == slow {
+				return nil, ctx.Err()
+			}
+			here, there := net.Pipe()
+			ends = append(ends, there)
+			return here, nil
+		})
+		errs := make(chan error, 2)
+		for _, addr := range []string{slow, stubborn} {
+			go func() {
+				_, err := dial(t.Context(), "tcp", addr)
+				errs <- err
+			}()
+		}
+		var mine []net.Conn
+		for range 2 {
+			c, err := dial(t.Context(), "tcp", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			mine = append(mine, c)
+		}
+		mine[0].Close()
+		synctest.Wait()
+		if n := len(own.all); n != 3 {
+			t.Errorf("%d are kept; want the one that is open, and two that are dialed", n)
+		}
+		own.close()
+		for range 2 {
+			if err := <-errs; err == nil {
+				t.Error("dialing goes on behind the end")
+			}
+		}
+		if _, err := dial(t.Context(), "tcp", ""); err == nil {
+			t.Error("a connection is dialed behind the end")
+		}
+		for i, there := range ends {
+			there.SetReadDeadline(time.Now().Add(time.Second))
+			if _, err := there.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("connection %d: %v; want its end", i, err)
+			}
+		}
+		if len(ends) != 3 || len(own.all) != 0 {
+			t.Errorf("%d connections came, %d are kept; want 3 and none", len(ends), len(own.all))
+		}
+	})
 }
 
 // Who asks again and again begins one carrier, and none behind the end.
