@@ -92,6 +92,15 @@ func stored(t *testing.T, dir string, e Environment, names ...string) *managed {
 	return startLocal(t, newShelf(dir, slog.New(slog.DiscardHandler)), dir, e, names...)
 }
 
+// helloOf is the hello of a client that certificates of ours suit: of several that do
+// not, certmagic takes any.
+func helloOf(name string) *tls.ClientHelloInfo {
+	return &tls.ClientHelloInfo{
+		ServerName: name, SupportedVersions: []uint16{tls.VersionTLS13}, CipherSuites: []uint16{tls.TLS_AES_128_GCM_SHA256},
+		SupportedCurves: []tls.CurveID{tls.CurveP256}, SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256},
+	}
+}
+
 // A certificate that has expired is served until there is another, and counts as
 // missing.
 func TestAnExpiredCertificateInStorage(t *testing.T) {
@@ -99,7 +108,7 @@ func TestAnExpiredCertificateInStorage(t *testing.T) {
 	stock(t, dir, "a.example", time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour), "a.example")
 	var said notes
 	m := stored(t, dir, Environment{Log: said.log()}, "a.example")
-	old, err := m.get(&tls.ClientHelloInfo{ServerName: "a.example"})
+	old, err := m.get(helloOf("a.example"))
 	if err != nil || old == nil {
 		t.Fatalf("before the order: %v, %v; want the old one", old, err)
 	}
@@ -111,7 +120,7 @@ func TestAnExpiredCertificateInStorage(t *testing.T) {
 	}
 	m.Begin()
 	eventually(t, "another", m.whole)
-	if now, err := m.get(&tls.ClientHelloInfo{ServerName: "a.example"}); err != nil || now == nil || now.Leaf.Equal(old.Leaf) || time.Now().After(now.Leaf.NotAfter) {
+	if now, err := m.get(helloOf("a.example")); err != nil || now == nil || now.Leaf.Equal(old.Leaf) || time.Now().After(now.Leaf.NotAfter) {
 		t.Errorf("after the order: %v, %v", now, err)
 	}
 	eventually(t, "freshness", m.Fresh)
@@ -231,7 +240,7 @@ func TestAServedCertificateWhoseFilesAreSpoiltIsRenewed(t *testing.T) {
 	at := stock(t, dir, "a.example", time.Now(), time.Now().Add(4*time.Second), "a.example")
 	m := stored(t, dir, Environment{Every: 100 * time.Millisecond}, "a.example")
 	m.Begin()
-	old, err := m.get(&tls.ClientHelloInfo{ServerName: "a.example"})
+	old, err := m.get(helloOf("a.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +250,7 @@ func TestAServedCertificateWhoseFilesAreSpoiltIsRenewed(t *testing.T) {
 		}
 	}
 	eventually(t, "another", func() bool {
-		now, err := m.get(&tls.ClientHelloInfo{ServerName: "a.example"})
+		now, err := m.get(helloOf("a.example"))
 		return err == nil && now != nil && !now.Leaf.Equal(old.Leaf)
 	})
 	eventually(t, "freshness", m.Fresh)
