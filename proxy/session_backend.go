@@ -70,6 +70,22 @@ func (l *Link) Write(m session.Message) error {
 	return nil
 }
 
+// Ready reports whether a message, or several, of n bytes in all would be written without
+// a wait: up to 4 KiB to a socket whose other end has all that was sent before. For those
+// the kernel has room, but where memory is short: then Write waits all the same. It is
+// never so through TLS, or where the kernel does not tell.
+func (l *Link) Ready(n int) bool {
+	const little = 4 << 10
+	h := &l.hop
+	if n > little || h.raw == nil {
+		return false
+	}
+	h.mu.Lock()
+	busy := h.writing
+	h.mu.Unlock()
+	return !busy && allArrived(h.raw)
+}
+
 // Close has a close frame follow what was written. For the backend's answer there
 // is Limits.WriteTimeout if that is the client's own close; a session that has
 // ended waits closeGrace, a second, since nobody hears the answer. Then the

@@ -254,3 +254,46 @@ func (pauses) Attached(time.Duration)              {}
 func (pauses) Passed(bool, int)                    {}
 func (pauses) Skipped(int)                         {}
 func (p pauses) Paused()                           { p.paused <- struct{}{} }
+
+// A backend is ready for little, as long as it takes what it is given.
+func TestBackendThatIsReady(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the kernel does not tell")
+	}
+	h, front, back := open(t, "/", nil)
+	var l *Link
+	for _, r := range h.live.list() {
+		if r, ok := r.(*Link); ok {
+			l = r
+		}
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	want := func(ready bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); l.Ready(4<<10) != ready; <-tick.C {
+			if time.Now().After(end) {
+				t.Fatalf("ready is %v; want %v", !ready, ready)
+			}
+		}
+	}
+	want(true)
+	if l.Ready(4<<10 + 1) {
+		t.Error("it is ready for more than 4 KiB")
+	}
+	stopped, payload := make(chan struct{}), strings.Repeat("x", 64<<10)
+	go func() {
+		defer close(stopped)
+		for range 256 {
+			front.send(front.frame(0x80|opBinary, payload))
+		}
+	}()
+	want(false)
+	for range 256 {
+		if got := back.message(); got != payload {
+			t.Fatalf("got %d bytes; want %d", len(got), len(payload))
+		}
+	}
+	<-stopped
+	want(true)
+}

@@ -19,3 +19,11 @@ func limitUnsent(raw syscall.RawConn) {
 		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent)
 	})
 }
+
+// allArrived reports whether the other end's kernel has all that was sent, or on a unix
+// socket the other end itself.
+func allArrived(raw syscall.RawConn) bool {
+	n, err := 0, error(nil)
+	lost := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return lost == nil && err == nil && n == 0
+}

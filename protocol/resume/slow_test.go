@@ -3,7 +3,9 @@ package resume
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,4 +73,41 @@ func TestSlowPathIsNotSilent(t *testing.T) {
 			}
 		}
 	})
+}
+
+// §7.5: who reads a carrier hands small messages on by itself, but never waits for a
+// backend that takes none.
+func TestSlowBackendHoldsNobodyUp(t *testing.T) {
+	const count = 200
+	r := newRig(t)
+	l := r.raw().websocket()
+	b := r.back.next()
+	socket := b.NetConn().(*net.TCPConn)
+	if err := socket.SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	fill := strings.Repeat("x", 1000)
+	for n := range uint64(count) {
+		mark := fmt.Sprint(n)
+		l.send(text(n+1, mark+fill), wire.AppendPing(nil, []byte(mark)))
+		for f := l.frame(); ; f = l.frame() {
+			if f.Type == wire.TypePong {
+				if string(f.Body) != mark {
+					t.Fatalf("pong %q; want %q", f.Body, mark)
+				}
+				break
+			}
+		}
+	}
+	r.eachClient(func(c *client) {
+		if len(c.up.queue) == 0 {
+			t.Error("the backend has all, though it reads nothing")
+		}
+	})
+	if err := socket.SetReadBuffer(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	for n := range count {
+		b.want(fmt.Sprint(n) + fill)
+	}
 }

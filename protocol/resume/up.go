@@ -15,7 +15,8 @@ import (
 const ackTime = time.Second
 
 // An up is what goes to the backend. It waits here and not in a carrier's way: who
-// reads a carrier never waits for the backend (§7.5). The client's lock guards it.
+// reads a carrier never waits for the backend (§7.5), and hands on only what need not
+// wait. The client's lock guards it.
 type up struct {
 	assembly wire.Assembly
 	queue    []session.Message // whole, and not yet handed on
@@ -161,34 +162,54 @@ const (
 
 // hand hands on what waits, until nothing does.
 func (c *client) hand() {
+	for c.handSome() {
+	}
+}
+
+// A ready backend says whether it takes so many bytes without a wait.
+type ready interface{ Ready(n int) bool }
+
+// handAtOnce is hand for who reads a carrier, and must not wait for the backend: another
+// goroutine does it where that might have to be waited for, and has what is left behind
+// one batch. A goroutine costs as much as the write.
+func (c *client) handAtOnce(size int64) {
+	b, ok := c.backend.(ready)
+	if !ok || !b.Ready(int(size)) || c.handSome() {
+		go c.hand()
+	}
+}
+
+// handSome hands on one batch, and reports whether there is more.
+func (c *client) handSome() (more bool) {
 	space := batches.Get().(*[batch]session.Message)
 	defer func() { clear(space[:]); batches.Put(space) }()
-	for {
-		c.mu.Lock()
-		first, all, size := c.up.take(space[:0])
-		last := c.up.parting
-		if len(all) == 0 && last == nil {
-			c.up.handing = false
-			c.mu.Unlock()
-			return
-		}
-		if len(all) == 0 {
-			c.up.parting = nil
-			c.up.deaf = c.up.deaf || last.verdict != nil // what still comes is no gap: nobody waits for it
-		}
+	c.mu.Lock()
+	first, all, size := c.up.take(space[:0])
+	last := c.up.parting
+	if len(all) == 0 && last == nil { // it has ended
+		c.up.handing = false
 		c.mu.Unlock()
-		var received uint64
-		var err error
-		if len(all) > 0 {
-			received, err = c.session.Send(context.Background(), first, all...)
-		} else {
-			received, err = c.part(last)
-		}
-		c.mu.Lock()
-		a := c.handed(received, size, err)
-		c.mu.Unlock()
-		c.do(a)
+		return false
 	}
+	if len(all) == 0 {
+		c.up.parting = nil
+		c.up.deaf = c.up.deaf || last.verdict != nil // what still comes is no gap: nobody waits for it
+	}
+	c.mu.Unlock()
+	var received uint64
+	var err error
+	if len(all) > 0 {
+		received, err = c.session.Send(context.Background(), first, all...)
+	} else {
+		received, err = c.part(last)
+	}
+	c.mu.Lock()
+	a := c.handed(received, size, err)
+	more = len(c.up.queue) > 0 || c.up.parting != nil
+	c.up.handing = more
+	c.mu.Unlock()
+	c.do(a)
+	return more
 }
 
 // take takes a batch off the queue.
