@@ -55,7 +55,7 @@ func (m *managed) demanded(hello *tls.ClientHelloInfo, name string, g *gate, c c
 	case err != nil:
 		return nil, err
 	}
-	if c, found = m.find(hello, name); !found {
+	if c, found = m.hot.find(name); !found {
 		return nil, fmt.Errorf("there is no certificate for %q", name)
 	}
 	return &c.Certificate, nil
@@ -132,8 +132,8 @@ func (m *managed) remember(name string, err error) time.Duration {
 		m.asked.Add(name, &asked{time.Now()})
 		return 0
 	}
-	if a, known := m.asked.Get(name); known {
-		a.looked = time.Now()
+	if _, found := m.hot.exact(name); found { // an old one, of which is thought again later
+		m.asked.Add(name, &asked{time.Now()})
 	}
 	d, _ := m.denied.Get(name)
 	wait := m.pause(d.failures, err)
@@ -171,9 +171,12 @@ func (r *ration) take() bool {
 
 // forget is told of the names that are remembered no longer.
 func (m *managed) forget(name string, _ *asked) {
-	if _, own := m.scope.Load().names[name]; !own {
-		m.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: name}})
+	if _, own := m.scope.Load().names[name]; own || m.life.Err() != nil {
+		return
 	}
+	m.hot.drop(name)
+	// certmagic's memory may be locked, and m is.
+	m.keeping.Go(func() { m.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: name}}) })
 }
 
 // Prepare returns what makes the names and the on-demand of s those to get
@@ -186,7 +189,7 @@ func (m *managed) adopt(s Settings) {
 	old := m.scope.Load()
 	next := m.scopeOf(s, old)
 	m.scope.Store(next)
-	m.drop(old, next)
+	m.cache.RemoveManaged(m.drop(old, next))
 	var added []string
 	m.mu.Lock()
 	for _, n := range next.list {
@@ -201,8 +204,9 @@ func (m *managed) adopt(s Settings) {
 	}
 }
 
-// drop lets go of what is in old and not in next.
-func (m *managed) drop(old, next *scope) {
+// drop lets go of what is in old and not in next, and returns which of the scope's
+// names certmagic is to forget.
+func (m *managed) drop(old, next *scope) (gone []certmagic.SubjectIssuer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, n := range old.list {
@@ -210,7 +214,8 @@ func (m *managed) drop(old, next *scope) {
 			m.keeps[n]()
 			delete(m.keeps, n)
 			delete(m.faults, n)
-			m.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: n}})
+			m.hot.drop(n)
+			gone = append(gone, certmagic.SubjectIssuer{Subject: n})
 		}
 	}
 	for _, n := range m.asked.Keys() {
@@ -218,4 +223,5 @@ func (m *managed) drop(old, next *scope) {
 			m.asked.Remove(n) // which forgets it
 		}
 	}
+	return gone
 }

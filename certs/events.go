@@ -48,6 +48,11 @@ func (m *managed) obtained(ctx context.Context, name string, renewal bool, data 
 		}
 	}
 	m.note(name, nil)
+	if ctx.Value(effortKey{}) == nil { // certmagic's own renewal, which has no event for its end
+		if _, err := m.load(ctx, m.steady, name); err != nil && ctx.Err() == nil {
+			log.Warn("the new certificate cannot be used; the old one goes on", "err", err)
+		}
+	}
 	if renewal {
 		m.env.Renewed()
 		log.Info("certificate renewed")
@@ -78,7 +83,7 @@ func (m *managed) notRenewed(name string, err error) {
 	m.env.Failed("renew")
 	m.note(name, err)
 	log := m.env.Log.With("name", name, "authority", m.authority, "err", plain(err), "do", remedy(err))
-	if c, found := m.best(name); found {
+	if c, found := m.hot.exact(name); found {
 		log = log.With("expires", c.Leaf.NotAfter)
 	}
 	log.Warn("could not renew a certificate; the old one goes on until it expires, and it is tried again")

@@ -28,6 +28,7 @@ type managed struct {
 	authority string   // as the log names it
 	store     *store
 	cache     *certmagic.Cache
+	hot       hot
 	steady    *certmagic.Config     // of the scope's names
 	demand    *certmagic.Config     // of all others; its OnDemand keeps certmagic from renewing them
 	acme      *certmagic.ACMEIssuer // nil with mode internal
@@ -256,21 +257,11 @@ func (m *managed) Certificates() []Certificate {
 	m.mu.Unlock()
 	var all []Certificate
 	for _, n := range names {
-		if c, found := m.best(n); found {
+		if c, found := m.hot.exact(n); found {
 			all = append(all, Certificate{[]string{n}, c.Leaf.NotAfter})
 		}
 	}
 	return all
-}
-
-// best is the certificate for exactly this name that lasts longest.
-func (m *managed) best(name string) (best certmagic.Certificate, found bool) {
-	for _, c := range m.cache.AllMatchingCertificates(name) {
-		if slices.Contains(c.Names, name) && c.Leaf != nil && (!found || c.Leaf.NotAfter.After(best.Leaf.NotAfter)) {
-			best, found = c, true
-		}
-	}
-	return best, found
 }
 
 // Fresh reports whether every name has its certificate, the last try to get or renew
@@ -311,7 +302,7 @@ func (m *managed) Missing() error {
 // lacks is "" for a name that has a valid certificate.
 func (m *managed) lacks(name string) string {
 	what := "no certificate yet"
-	if c, found := m.best(name); found {
+	if c, found := m.hot.exact(name); found {
 		if !c.Expired() {
 			return ""
 		}
@@ -346,7 +337,7 @@ func (m *managed) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		defer give(m.looks)
 		return m.steady.GetCertificate(hello)
 	}
-	c, found := m.find(hello, name)
+	c, found := m.hot.find(name)
 	switch {
 	case !sc.names.has(name):
 		return m.demanded(hello, name, sc.gate, c, found)
@@ -354,11 +345,6 @@ func (m *managed) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return nil, fmt.Errorf("there is no certificate for %q yet", name)
 	}
 	return &c.Certificate, nil
-}
-
-func (m *managed) find(hello *tls.ClientHelloInfo, name string) (certmagic.Certificate, bool) {
-	c, err := certmagic.DefaultCertificateSelector(hello, m.cache.AllMatchingCertificates(name))
-	return c, err == nil
 }
 
 // unnamed is the name for a client that gives none, as one that was given an address

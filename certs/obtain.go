@@ -90,7 +90,7 @@ func (m *managed) ails(ctx context.Context, name string) bool {
 		case <-ctx.Done():
 			return false
 		}
-		c, found := m.best(name)
+		c, found := m.hot.exact(name)
 		if !found {
 			return true
 		}
@@ -116,6 +116,7 @@ func (m *managed) load(ctx context.Context, config *certmagic.Config, name strin
 	case m.local != nil && m.local.disowns(ctx, c.Leaf):
 		err = errors.New("it is of another root than the one in storage")
 	default:
+		m.hot.put(name, c)
 		return c, nil
 	}
 	if slices.Contains(c.Names, name) || !slices.ContainsFunc(c.Names, m.scope.Load().names.has) { // else it may be there by right

@@ -8,12 +8,14 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -279,8 +281,8 @@ func TestExpiredCertificatesAreClearedAway(t *testing.T) {
 func TestStorageThatHangs(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		h := &hanging{Storage: newShelf(dir, slog.New(slog.DiscardHandler)), over: make(chan struct{})}
-		defer close(h.over)
+		h := &hanging{Storage: newShelf(dir, slog.New(slog.DiscardHandler))}
+		defer h.hang()()
 		var said notes
 		start := time.Now()
 		m, err := manage(internalSettings("a.example"), Environment{Log: said.log()}.withDefaults(), h, dir)
@@ -302,13 +304,73 @@ func TestStorageThatHangs(t *testing.T) {
 	})
 }
 
-// A hanging is storage that reads nothing until it is over.
+// A hanging is storage that may read nothing for a time.
 type hanging struct {
 	certmagic.Storage
-	over chan struct{}
+	hold    atomic.Pointer[chan struct{}] // nil: it does not hang now
+	reading chan struct{}                 // told of each that hangs; nil: nobody is
 }
 
 func (h *hanging) Load(ctx context.Context, key string) ([]byte, error) {
-	<-h.over
+	if c := h.hold.Load(); c != nil {
+		select {
+		case h.reading <- struct{}{}:
+		default:
+		}
+		<-*c
+	}
 	return h.Storage.Load(ctx, key)
+}
+
+// hang makes it hang until over is called.
+func (h *hanging) hang() (over func()) {
+	c := make(chan struct{})
+	h.hold.Store(&c)
+	return sync.OnceFunc(func() {
+		h.hold.Store(nil)
+		close(c)
+	})
+}
+
+// While certmagic waits for storage to say which certificates to renew, handshakes get
+// theirs, and a reload does not keep them from it.
+func TestStorageThatHangsAtARenewalHoldsNoHandshakeUp(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.example", "b.example"} {
+		stock(t, dir, name, time.Now().Add(-time.Hour), time.Now().Add(time.Minute), name)
+	}
+	h := &hanging{Storage: newShelf(dir, slog.New(slog.DiscardHandler)), reading: make(chan struct{}, 1)}
+	m, err := manage(internalSettings("a.example", "b.example"), Environment{Log: slog.New(slog.DiscardHandler), Every: 20 * time.Millisecond}.withDefaults(), h, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	over := h.hang()
+	defer over()
+	<-h.reading // certmagic: nothing of ours reads before Begin
+	reloaded := make(chan struct{})
+	go func() {
+		defer close(reloaded)
+		m.adopt(internalSettings("b.example"))
+	}()
+	served := make(chan error)
+	go func() {
+		for start := time.Now(); time.Since(start) < 200*time.Millisecond; { // the reload comes in between
+			if c, err := m.get(&tls.ClientHelloInfo{ServerName: "b.example"}); c == nil || err != nil {
+				served <- errors.New("there is none")
+				return
+			}
+		}
+		served <- m.Missing()
+	}()
+	select {
+	case err := <-served:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("handshakes wait for storage")
+	}
+	over()
+	<-reloaded
 }
