@@ -125,20 +125,25 @@ func (m *meddler) tell() {
 
 // fetch makes the request and returns the whole answer.
 func (m *meddler) fetch(ctx context.Context, r *http.Request, body []byte) (*http.Response, []byte, error) {
-	u := *m.target
-	u.Path, u.RawQuery = r.URL.Path, r.URL.RawQuery
-	again, err := http.NewRequestWithContext(ctx, r.Method, u.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, nil, err
-	}
-	again.Header, again.Host = r.Header.Clone(), r.Host
-	a, err := m.client.Do(again)
+	a, err := m.again(ctx, r, body)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer a.Body.Close()
 	b, err := io.ReadAll(a.Body)
 	return a, b, err
+}
+
+// again makes the request.
+func (m *meddler) again(ctx context.Context, r *http.Request, body []byte) (*http.Response, error) {
+	u := *m.target
+	u.Path, u.RawQuery = r.URL.Path, r.URL.RawQuery
+	again, err := http.NewRequestWithContext(ctx, r.Method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	again.Header, again.Host = r.Header.Clone(), r.Host
+	return m.client.Do(again)
 }
 
 // loseRequest: the server gets nothing.
@@ -186,6 +191,22 @@ func double(m *meddler, w http.ResponseWriter, r *http.Request, body []byte) {
 	m.tell()
 	<-twin
 }
+
+// doubleBefore: it comes again once a stream has its WELCOME, which goes nowhere, as where
+// a connection dies and who is on the way asks again.
+func doubleBefore(m *meddler, w http.ResponseWriter, r *http.Request, body []byte) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), twinLives)
+	defer cancel()
+	if a, err := m.again(ctx, r, body); err == nil {
+		defer a.Body.Close()
+		_, _ = io.CopyN(io.Discard, a.Body, padding+1)
+	}
+	m.pass(w, r, body)
+	m.tell()
+}
+
+// padding is what a stream begins with, at once.
+const padding = 2048
 
 // doubleLate: it comes again when it was answered long ago.
 func doubleLate(m *meddler, w http.ResponseWriter, r *http.Request, body []byte) {

@@ -64,7 +64,7 @@ func TestResumeResetUnderLoad(t *testing.T) {
 		j := r.roam(t, "s", r.front.Addr(), k)
 		cuts := make(chan int)
 		stop := make(chan struct{})
-		go func() { cuts <- r.keepCutting(40*time.Millisecond, stop) }()
+		go func() { cuts <- r.keepCutting(j, 40*time.Millisecond, stop) }()
 		j.exchange(t, 500, 2000)
 		close(stop)
 		if n := <-cuts; n == 0 {
@@ -77,15 +77,21 @@ func TestResumeResetUnderLoad(t *testing.T) {
 	})
 }
 
-// keepCutting ends what goes by the front link again and again. It says how often.
-func (r *rig) keepCutting(every time.Duration, stop <-chan struct{}) (cuts int) {
+// keepCutting ends what goes by the front link again and again, but not before something
+// has come since: who fails again and again does not come back at once. It says how often.
+func (r *rig) keepCutting(j *journey, every time.Duration, stop <-chan struct{}) (cuts int) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for {
+	for before := -1; ; {
 		select {
 		case <-stop:
 			return cuts
 		case <-tick.C:
+			came := r.h.Received(j.client.reads) + r.h.Received(j.backend.reads)
+			if came == before {
+				continue
+			}
+			before = came
 			r.front.End(faultlink.Both, faultlink.Ending(1+cuts%2))
 			cuts++
 		}
