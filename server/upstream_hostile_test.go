@@ -165,6 +165,33 @@ func TestBackendsThatDoNotShakeHands(t *testing.T) {
 	}
 }
 
+// Who leaves while his backend does not shake hands leaves nothing behind.
+func TestAClientLeavesBeforeItsBackendShakesHands(t *testing.T) {
+	began, ended := make(chan struct{}, 1), make(chan struct{}, 1)
+	at := serving(t, func(c net.Conn) {
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			return
+		}
+		began <- struct{}{}
+		_, _ = io.Copy(io.Discard, c)
+		ended <- struct{}{}
+	})
+	s := start(t, Environment{}, parse(t, "upstream: \"wss://%s\"\nlimits: {dial_timeout: 1m}", at))
+	c := dial(t, s.addr())
+	_, _ = io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	<-began
+	_ = c.Close()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Error("the handshake with the backend goes on")
+	}
+	eventually(t, "the count", func() bool {
+		_, text := s.opsGet("/metrics")
+		return strings.Contains(text, `sidecar_backend_dials_total{outcome="canceled",route="/"} 1`)
+	})
+}
+
 // serving is the address of a listener whose connections serve has.
 func serving(t *testing.T, serve func(net.Conn)) net.Addr {
 	t.Helper()
