@@ -30,35 +30,74 @@ type denied struct {
 var errLater = errors.New("getting a certificate failed a short time ago")
 
 // demanded is the certificate of a handshake for a name on demand; c is the one in
-// memory, if it is found. Whoever comes first has it ordered or renewed, once for all;
-// only who cannot be served otherwise waits, and not for longer than a handshake may.
+// memory, if it is found. Whoever comes first has it read from storage, ordered or
+// renewed, once for all; only who cannot be served otherwise waits, and not for longer
+// than a handshake may.
 func (m *managed) demanded(hello *tls.ClientHelloInfo, name string, g *gate, c certmagic.Certificate, found bool) (*tls.Certificate, error) {
+	ctx, cancel := context.WithTimeout(contextOf(hello), m.env.Handshake*9/10) // the rest is for the alert
+	defer cancel()
+	if !found {
+		if err := m.await(ctx, &m.fetches, name, func() error { return m.fetch(name, g) }); err != nil {
+			return nil, unlessRefused(err)
+		}
+		c, found = m.hot.find(name)
+	}
 	good := found && !c.Expired()
 	if good && !m.due(name, c) {
 		return &c.Certificate, nil
 	}
-	job := m.jobs.join(name, func() error { return m.supply(name, g) })
-	switch {
-	case good:
+	if good {
+		m.jobs.join(name, func() error { return m.supply(name, g) })
 		return &c.Certificate, nil
-	case job == nil:
-		return nil, fmt.Errorf("getting a certificate on demand: %w", errBusy)
 	}
-	ctx, cancel := context.WithTimeout(contextOf(hello), m.env.Handshake*9/10) // the rest is for the alert
-	defer cancel()
-	err, ended := job.wait(ctx)
-	switch {
-	case !ended:
-		return nil, fmt.Errorf("the certificate for %q is still on order", name)
-	case errors.Is(err, errNotAllowed):
-		return nil, nil
-	case err != nil:
-		return nil, err
+	if err := m.await(ctx, &m.jobs, name, func() error { return m.supply(name, g) }); err != nil {
+		return nil, unlessRefused(err)
 	}
 	if c, found = m.hot.find(name); !found {
 		return nil, fmt.Errorf("there is no certificate for %q", name)
 	}
 	return &c.Certificate, nil
+}
+
+// await has do done for name, unless it is under way, and waits for its end.
+func (m *managed) await(ctx context.Context, f *flight[error], name string, do func() error) error {
+	job := f.join(name, do)
+	if job == nil {
+		return fmt.Errorf("getting a certificate on demand: %w", errBusy)
+	}
+	err, ended := job.wait(ctx)
+	if !ended {
+		return fmt.Errorf("the certificate for %q is still on order", name)
+	}
+	return err
+}
+
+// unlessRefused is nil, for the alert unrecognized_name, if err is that a name may have
+// no certificate.
+func unlessRefused(err error) error {
+	if errors.Is(err, errNotAllowed) {
+		return nil
+	}
+	return err
+}
+
+// fetch gets the certificate for name from storage into memory, if it is allowed and is
+// there. It has places of its own: strangers' names may keep those for orders taken, and
+// after a start all names are to be fetched.
+func (m *managed) fetch(name string, g *gate) error {
+	ctx, cancel := context.WithTimeout(m.life, jobTime)
+	defer cancel()
+	if err := g.judge(ctx, name); err != nil {
+		m.env.Log.Debug("no certificate on demand", "name", name, "err", err)
+		return err
+	}
+	if _, err := m.load(ctx, m.demand, name); err != nil {
+		return nil // which is for supply to judge
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked.Add(name, &asked{})
+	return nil
 }
 
 // due reports whether it is time to renew c. That is asked in the second half of its

@@ -38,7 +38,8 @@ type managed struct {
 	orders    chan struct{} // a token for each order under way
 	strange   chan struct{} // and one for each of those that is on demand
 	looks     chan struct{} // and for each look at storage for a challenge
-	jobs      flight[error] // for names on demand
+	jobs      flight[error] // for names on demand: orders
+	fetches   flight[error] // and what storage has for them
 
 	life    context.Context
 	end     context.CancelFunc
@@ -100,7 +101,7 @@ func manage(s Settings, e Environment, storage certmagic.Storage, path string) (
 	m := &managed{
 		env: e, authority: "local", store: &store{Storage: storage, path: path, log: e.Log, failed: e.Failed},
 		orders: make(chan struct{}, maxOrders), strange: make(chan struct{}, maxStrange), looks: make(chan struct{}, maxLooks),
-		jobs: flight[error]{most: maxJobs}, lines: newRation(),
+		jobs: flight[error]{most: maxJobs}, fetches: flight[error]{most: maxJobs}, lines: newRation(),
 		begun: make(chan struct{}), keeps: map[string]context.CancelFunc{}, faults: map[string]error{},
 	}
 	m.asked, _ = simplelru.NewLRU(maxAsked, m.forget) // fails only for a size below 1
@@ -204,6 +205,7 @@ func (m *managed) finish() {
 	m.end() // under the lock, so that keepAll begins nothing any more
 	m.mu.Unlock()
 	m.keeping.Wait()
+	m.fetches.shut()
 	m.jobs.shut()
 	if m.cache != nil {
 		m.cache.Stop()

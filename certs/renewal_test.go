@@ -332,6 +332,29 @@ func TestOrdersOnDemandLeaveRoom(t *testing.T) {
 	})
 }
 
+// After a start the certificates that storage has are served, however many orders for
+// strangers' names are under way.
+func TestStoredOnDemandDoesNotWaitForOrders(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		const name = "stored.demand.example"
+		before := open(t, dir, onDemand("*.demand.example"))
+		first := before.leaf(name)
+		before.Close()
+		b := open(t, dir, onDemand("*.demand.example"))
+		b.office.wait = make(chan struct{})
+		for i := range 2 * maxJobs {
+			go b.leaf(fmt.Sprintf("stranger%d.demand.example", i))
+		}
+		synctest.Wait()
+		start := time.Now()
+		if got := b.leaf(name); got == nil || !got.Equal(first) || time.Since(start) > 0 {
+			t.Errorf("got %v after %v; want what is stored, at once", got, time.Since(start))
+		}
+		close(b.office.wait)
+	})
+}
+
 // A reload in the middle of an order ends it, where the name is gone.
 func TestReloadDropsANameThatIsOnOrder(t *testing.T) {
 	dir := t.TempDir()
