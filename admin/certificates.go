@@ -46,6 +46,24 @@ func (m *Metrics) Certificates(list func() []Expiry, fresh func() bool) {
 		}))
 }
 
+// ClientRoots shows the first end of a root of clients' certificates, or nothing while it
+// is the zero time. It is called once at most.
+func (m *Metrics) ClientRoots(ends func() time.Time) { m.registry.MustRegister(rootsEnd(ends)) }
+
+// rootsEnd collects that end when it is asked for.
+type rootsEnd func() time.Time
+
+var rootsDesc = prometheus.NewDesc("sidecar_tls_client_roots_expiry_timestamp_seconds",
+	"When the first root of clients' certificates expires, in Unix time; not there while clients are asked for none.", nil, nil)
+
+func (e rootsEnd) Describe(c chan<- *prometheus.Desc) { c <- rootsDesc }
+
+func (e rootsEnd) Collect(c chan<- prometheus.Metric) {
+	if at := e(); !at.IsZero() {
+		c <- prometheus.MustNewConstMetric(rootsDesc, prometheus.GaugeValue, float64(at.Unix()))
+	}
+}
+
 // Renewed counts a certificate that was got in another's place.
 func (m *Metrics) Renewed() { m.renewals.Inc() }
 

@@ -73,6 +73,14 @@ func (c *Clients) Terms() *Terms {
 	return c.inForce.Load()
 }
 
+// Expiry is the first end of a root in force; zero where clients are not asked.
+func (c *Clients) Expiry() time.Time {
+	if t := c.Terms(); t != nil {
+		return t.roots.ends
+	}
+	return time.Time{}
+}
+
 // Prepare reads what a names and returns what puts it in force. Nothing has changed
 // until that is called, and nothing ever if there is an error.
 func (c *Clients) Prepare(a ClientAuth) (use func(), err error) {

@@ -14,8 +14,11 @@ func (s *Server) startClients() (err error) {
 	if !s.boot.TLS.On() {
 		return nil
 	}
-	s.clients, err = certs.StartClients(s.boot.TLS.ClientAuth, s.log)
-	return err
+	if s.clients, err = certs.StartClients(s.boot.TLS.ClientAuth, s.log); err != nil {
+		return err
+	}
+	s.metrics.ClientRoots(s.clients.Expiry)
+	return nil
 }
 
 // prepareClients reads the roots of c, and returns what puts them in force. Where

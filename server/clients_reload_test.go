@@ -1,10 +1,12 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"sidecar/certs"
 	"sidecar/test/authority"
@@ -140,4 +142,31 @@ func TestClientAuthWithModeInternal(t *testing.T) {
 	if status, _ := i.caller().page(); status != 0 {
 		t.Errorf("nobody: %d; want no handshake", status)
 	}
+}
+
+// Once a root has expired, all its clients are refused: somebody must be able to know
+// beforehand.
+func TestTheEndOfRootsIsShown(t *testing.T) {
+	i := startIdentified(t, Environment{}, "request")
+	shown := func(when, want string) {
+		t.Helper()
+		_, text := i.opsGet("/metrics")
+		var got string
+		for line := range strings.Lines(text) {
+			if value, found := strings.CutPrefix(line, "sidecar_tls_client_roots_expiry_timestamp_seconds "); found {
+				got = strings.TrimSpace(value)
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %q; want %q", when, got, want)
+		}
+	}
+	value := func(at time.Time) string { return fmt.Sprint(float64(at.Unix())) }
+	shown("at first", value(i.clients.Expires()))
+	sooner := i.clients.Below(t, "sooner", time.Hour)
+	file := authority.Roots(t, i.clients, sooner)
+	i.reauth(func(a *certs.ClientAuth) { a.CA = file })
+	shown("with one that ends sooner", value(sooner.Expires()))
+	i.reauth(func(a *certs.ClientAuth) { *a = certs.Default().ClientAuth })
+	shown("with nobody asked", "")
 }

@@ -64,6 +64,9 @@ func (a *Authority) Below(t testing.TB, name string, valid time.Duration) *Autho
 	}
 }
 
+// Expires is the end of the authority's own certificate.
+func (a *Authority) Expires() time.Time { return a.cert.NotAfter }
+
 // As makes an authority of a client's certificate that a has signed, which it may not be.
 func (a *Authority) As(t testing.TB, cert *x509.Certificate, client tls.Certificate) *Authority {
 	t.Helper()
