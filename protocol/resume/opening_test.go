@@ -150,12 +150,13 @@ func TestLimits(t *testing.T) {
 				t.Errorf("the backend was asked %d times; want once", got)
 			}
 			c.websocket() // the session counts once
-			l := r.h.lobby()
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			if n := len(l.all); n != 1 {
-				t.Errorf("%d openings are remembered; want one, for refusals of ours are not", n)
-			}
+			// Refusals of ours are not remembered, once they were answered.
+			eventually(t, "openings that are remembered", 1, func() int {
+				l := r.h.lobby()
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				return len(l.all)
+			})
 		})
 	}
 }
