@@ -37,7 +37,7 @@ func (m *Metrics) newCertificates() {
 // them. It is called once at most, where TLS ends here.
 func (m *Metrics) Certificates(list func() []Expiry, fresh func() bool) {
 	m.registry.MustRegister(expiries{list}, m.renewals, m.failures, m.handshakes, prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: "sidecar_tls_certificate_fresh", Help: "0 while the files hold no certificate and key that can be used, or while one cannot be got or renewed: the old ones go on."},
+		prometheus.GaugeOpts{Name: "sidecar_tls_certificate_fresh", Help: "0 while the files hold no certificate and key, or no roots of clients, that can be used, or while one cannot be got or renewed: the old ones go on."},
 		func() float64 {
 			if fresh() {
 				return 1

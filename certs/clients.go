@@ -18,6 +18,7 @@ type Clients struct {
 	stop    context.CancelFunc
 	ended   chan struct{}
 	inForce atomic.Pointer[Terms] // nil: clients are not asked
+	stale   atomic.Bool           // the file holds what cannot be used
 	seen    [sha256.Size]byte     // the watcher's
 	told    [sha256.Size]byte     // what was complained about; the watcher's
 }
@@ -73,6 +74,10 @@ func (c *Clients) Terms() *Terms {
 	return c.inForce.Load()
 }
 
+// Fresh reports whether the file held what can be used when it was last read. c may be
+// nil.
+func (c *Clients) Fresh() bool { return c == nil || !c.stale.Load() }
+
 // Expiry is the first end of a root in force; zero where clients are not asked.
 func (c *Clients) Expiry() time.Time {
 	if t := c.Terms(); t != nil {
@@ -90,6 +95,7 @@ func (c *Clients) Prepare(a ClientAuth) (use func(), err error) {
 	}
 	return func() {
 		old := c.inForce.Swap(t)
+		c.stale.Store(false)
 		if old == nil || t == nil || old.auth != t.auth || old.roots.sum != t.roots.sum {
 			c.tell(t)
 		}
@@ -177,6 +183,7 @@ func (c *Clients) look() {
 	switch {
 	case now == old.roots.sum:
 		c.told = [sha256.Size]byte{}
+		c.stale.Store(false)
 	case now != c.seen, now == c.told:
 	case !c.renew(old, text, now, err):
 		c.told = now
@@ -191,6 +198,7 @@ func (c *Clients) renew(old *Terms, text []byte, sum [sha256.Size]byte, err erro
 	if err == nil {
 		r, err = parseRoots(old.auth.CA, text, sum)
 	}
+	c.stale.Store(err != nil)
 	if err != nil {
 		c.log.Error("the new roots of clients' certificates cannot be used; the old ones go on", "err", err)
 		return false

@@ -278,6 +278,9 @@ func TestRootsAreWatched(t *testing.T) {
 			if (errA == nil) != a || (errB == nil) != b {
 				t.Errorf("%s: alice %v, bob %v; want let in %v, %v", when, errA, errB, a, b)
 			}
+			if bad := when == "half written" || when == "gone"; g.Fresh() == bad {
+				t.Errorf("%s: it is fresh %v", when, !bad)
+			}
 			if n := strings.Count(g.log.String(), "cannot be used"); n != complaints {
 				t.Errorf("%s: %d complaints; want %d\n%s", when, n, complaints, &g.log)
 			}

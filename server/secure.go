@@ -35,7 +35,7 @@ func (s *Server) startCerts(e Environment) (err error) {
 	if s.certs, err = around.Start(s.boot.TLS); err != nil {
 		return err
 	}
-	s.metrics.Certificates(s.expiries, s.certs.Fresh)
+	s.metrics.Certificates(s.expiries, func() bool { return s.certs.Fresh() && s.clients.Fresh() })
 	return nil
 }
 
