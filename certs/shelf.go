@@ -46,7 +46,7 @@ type shelf struct {
 	held map[string]*heldLock
 	seen map[string]sighting // locks of others that we want
 	shut bool
-	out  sync.WaitGroup // one for each held
+	out  sync.WaitGroup // one for each held, and each value that is being written
 }
 
 // A heldLock is a lock of ours. Its keeper ends when stop is closed.
@@ -80,6 +80,22 @@ func (s *shelf) Load(_ context.Context, key string) ([]byte, error) {
 		return nil, fmt.Errorf("%s %w", key, err)
 	}
 	return b, err
+}
+
+// Store writes a value. After close it does so only for who has a lock: a renewal of
+// certmagic's may begin in the moment of the end, and is not to write behind it.
+func (s *shelf) Store(ctx context.Context, key string, value []byte) error {
+	s.mu.Lock()
+	late := s.shut && len(s.held) == 0
+	if !late {
+		s.out.Add(1)
+	}
+	s.mu.Unlock()
+	if late {
+		return errShut
+	}
+	defer s.out.Done()
+	return s.FileStorage.Store(ctx, key, value)
 }
 
 // Lock waits until the lock is ours, or ctx is done.

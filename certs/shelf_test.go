@@ -179,6 +179,9 @@ func TestAShelfThatIsClosedLeavesNoLock(t *testing.T) {
 		if err := s.Lock(t.Context(), "b"); err != errShut {
 			t.Errorf("a lock after the end: %v", err)
 		}
+		if err := s.Store(t.Context(), "c", nil); err != errShut {
+			t.Errorf("a value after the end: %v", err)
+		}
 	})
 	if found, err := filepath.Glob(filepath.Join(dir, "locks", "*")); len(found) != 0 || err != nil {
 		t.Errorf("%q are left, %v", found, err)

@@ -57,7 +57,11 @@ func (s *store) close() {
 }
 
 func (s *store) Store(ctx context.Context, key string, value []byte) error {
-	return s.judge(s.Storage.Store(ctx, key, value), writing)
+	err := s.Storage.Store(ctx, key, value)
+	if errors.Is(err, errShut) {
+		return err
+	}
+	return s.judge(err, writing)
 }
 
 func (s *store) Load(ctx context.Context, key string) ([]byte, error) {
