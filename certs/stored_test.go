@@ -238,24 +238,25 @@ func TestWhatIsNoFileInStorage(t *testing.T) {
 // to be renewed, it is.
 func TestAServedCertificateWhoseFilesAreSpoiltIsRenewed(t *testing.T) {
 	dir := t.TempDir()
-	// Good for a minute: with a look each 100 ms that is no time to renew it yet.
-	at := stock(t, dir, "a.example", time.Now(), time.Now().Add(4*time.Second), "a.example")
-	m := stored(t, dir, Environment{Every: 100 * time.Millisecond}, "a.example")
-	m.Begin()
-	old, err := m.get(helloOf("a.example"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, ext := range []string{".json", ".key", ".crt"} {
-		if err := os.WriteFile(filepath.Join(at, "a.example"+ext), []byte("{"), 0o600); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		const name = "spoilt.example"
+		at := stock(t, dir, name, time.Now(), time.Now().Add(30*24*time.Hour), name)
+		b := open(t, dir, internalSettings(name))
+		old := b.leaf(name)
+		for _, ext := range []string{".json", ".key", ".crt"} {
+			if err := os.WriteFile(filepath.Join(at, name+ext), []byte("{"), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	eventually(t, "another", func() bool {
-		now, err := m.get(helloOf("a.example"))
-		return err == nil && now != nil && !now.Leaf.Equal(old.Leaf)
+		time.Sleep(19 * 24 * time.Hour)
+		if !b.leaf(name).Equal(old) || b.office.orders.Load() != 0 {
+			t.Error("it is renewed before its time")
+		}
+		time.Sleep(24*time.Hour + 3*b.env.Every)
+		if b.leaf(name).Equal(old) || !b.Fresh() || b.office.orders.Load() != 1 {
+			t.Errorf("the old one goes on, fresh %v, %d orders; want another by 1 order", b.Fresh(), b.office.orders.Load())
+		}
 	})
-	eventually(t, "freshness", m.Fresh)
 }
 
 // Certificates that have expired long ago are cleared away, with their keys.
