@@ -142,15 +142,12 @@ func (s *shelf) TryLock(_ context.Context, name string) (bool, error) {
 
 // take makes the lock's file, unless there is one.
 func (s *shelf) take(name, file string) (bool, error) {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return false, fmt.Errorf("making the directory of locks: %w", err)
+	if !s.begin() {
+		return false, errShut
 	}
 	h := &heldLock{
 		file: file, owner: fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()), created: time.Now(),
 		stop: make(chan struct{}), ended: make(chan struct{}),
-	}
-	if !s.begin() {
-		return false, errShut
 	}
 	if err := h.make(); err != nil {
 		s.out.Done()
@@ -285,6 +282,9 @@ var errLost = errors.New("it is another's")
 
 // make makes the file. What cannot be written is removed: it would look like a lock.
 func (h *heldLock) make() error {
+	if err := os.MkdirAll(filepath.Dir(h.file), 0o700); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(h.file, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
