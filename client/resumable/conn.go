@@ -33,6 +33,7 @@ type Conn struct {
 
 	ctx    context.Context // of the carriers
 	cancel context.CancelFunc
+	renew  func() func()  // leaves connections that may be dead; what it returns closes them
 	idle   func()         // closes connections, when no request needs one
 	wg     sync.WaitGroup // of the carriers
 	over   chan struct{}  // closed when all goroutines have ended

@@ -3,8 +3,35 @@ package resumable
 import (
 	"context"
 	"net"
+	"net/http"
 	"sync"
+	"sync/atomic"
 )
+
+// A pool makes requests by connections that may be left for new ones. One over HTTP/2 that
+// died in silence takes one request after the other, and answers none until the system gives
+// it up, which may be in a quarter of an hour.
+type pool struct {
+	own   connections
+	fresh func() *http.Transport
+	now   atomic.Pointer[http.Transport]
+}
+
+func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) { return p.now.Load().RoundTrip(r) }
+
+// renew has all further requests go by new connections. Those under way go on, and what it
+// returns closes the rest; what is not idle yet is closed when it was for IdleConnTimeout.
+func (p *pool) renew() (rest func()) {
+	if old := p.now.Swap(p.fresh()); old != nil {
+		return old.CloseIdleConnections
+	}
+	return func() {}
+}
+
+func (p *pool) close() {
+	p.now.Load().CloseIdleConnections()
+	p.own.close()
+}
 
 // Connections are all that the requests of a Conn go by. To close those that are idle is
 // not enough: one over HTTP/2 is not idle yet just behind a request that was cancelled,
@@ -23,10 +50,11 @@ type connection struct {
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// opens is dial for connections that close does not forget.
+// opens is dial for connections that close does not forget. No dialing takes longer than a
+// carrier may: net/http goes on with it when the request that wanted it is over.
 func (s *connections) opens(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		ctx, cancel := context.WithCancel(ctx)
+		ctx, cancel := context.WithTimeout(ctx, openLimit)
 		defer cancel()
 		c := &connection{of: s}
 		if !s.add(c, cancel) {

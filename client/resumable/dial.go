@@ -69,21 +69,27 @@ func newConn(rawURL string, o *Options) (*Conn, error) {
 	c.ackTimer.Stop()
 	ctx, cancel := context.WithCancel(context.Background())
 	c.ctx, c.cancel = ctx, cancel
-	c.client, c.idle = c.requests()
+	c.client, c.renew, c.idle = c.requests()
 	return c, nil
 }
 
-// requests is the client of streams and polls, and what closes its idle connections.
-func (c *Conn) requests() (*http.Client, func()) {
+// requests is the client of streams and polls, what leaves its connections for new ones, and
+// what closes them.
+func (c *Conn) requests() (client *http.Client, renew func() func(), idle func()) {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if given := c.o.HTTPClient; given != nil {
-		return &http.Client{Transport: given.Transport, Jar: given.Jar, CheckRedirect: stay}, func() {}
+		nothing := func() {}
+		return &http.Client{Transport: given.Transport, Jar: given.Jar, CheckRedirect: stay}, func() func() { return nothing }, nothing
 	}
-	var own connections
-	t := &http.Transport{
-		DialContext: own.opens(c.dialNet), TLSClientConfig: c.o.TLS, Proxy: c.o.Proxy,
-		ForceAttemptHTTP2: true, DisableCompression: true,
-		IdleConnTimeout: time.Minute, TLSHandshakeTimeout: openLimit,
+	p := &pool{}
+	dial := p.own.opens(c.dialNet)
+	p.fresh = func() *http.Transport {
+		return &http.Transport{
+			DialContext: dial, TLSClientConfig: c.o.TLS.Clone(), Proxy: c.o.Proxy, // net/http changes it
+			ForceAttemptHTTP2: true, DisableCompression: true,
+			IdleConnTimeout: time.Minute, TLSHandshakeTimeout: openLimit,
+		}
 	}
-	return &http.Client{Transport: t, CheckRedirect: stay}, func() { t.CloseIdleConnections(); own.close() }
+	p.renew()
+	return &http.Client{Transport: p, CheckRedirect: stay}, p.renew, p.close
 }

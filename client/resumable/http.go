@@ -60,6 +60,7 @@ func (k *carrier) do(x exchange) error {
 		mute := k.watch(cancel)
 		defer mute.Stop()
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn:      func(i httptrace.GotConnInfo) { mute.by(i.Reused && k.c.o.HTTPClient == nil) },
 			WroteRequest: func(httptrace.WroteRequestInfo) { mute.start() },
 		})
 		return because(ctx, k.ask(ctx, x, mute))
@@ -197,6 +198,7 @@ type watch struct {
 	timer *time.Timer
 	wait  time.Duration
 	over  bool
+	old   bool // the connection, which may be dead: it says nothing of streams
 }
 
 func (k *carrier) watch(cancel context.CancelCauseFunc) *watch {
@@ -210,7 +212,7 @@ func (k *carrier) watch(cancel context.CancelCauseFunc) *watch {
 	case c.rtt == 0:
 		w.wait = time.Second
 	}
-	w.timer = time.AfterFunc(time.Hour, func() { cancel(errMute) })
+	w.timer = time.AfterFunc(time.Hour, func() { cancel(w.why()) })
 	w.timer.Stop()
 	return w
 }
@@ -221,6 +223,21 @@ func (w *watch) start() {
 	if !w.over {
 		w.timer.Reset(w.wait)
 	}
+}
+
+func (w *watch) by(old bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.old = old
+}
+
+func (w *watch) why() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.old {
+		return errNoAnswer
+	}
+	return errMute
 }
 
 // Stop is called when something came, and at the end.
@@ -309,6 +326,9 @@ func (k *carrier) poll() error {
 			return err
 		default:
 			failed++
+		}
+		if errors.Is(err, errNoAnswer) {
+			c.wg.Go(c.renew())
 		}
 		select {
 		case <-c.ended: // the last words go by a send

@@ -44,7 +44,6 @@ type keeper struct {
 	told      Transport // by OnTransport
 	lastWords time.Time // until when carriers live on behind the end
 	ackWaits  bool
-	firstWS   time.Time // a WebSocket is to be begun then
 }
 
 // patient: no try within d.
@@ -124,6 +123,13 @@ func (c *Conn) stepLocked(now time.Time) (next time.Time, done bool) {
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
 		return b
 	}
 	return a

@@ -38,8 +38,10 @@ type Options struct {
 	// Header goes with each handshake and request: cookies, Authorization, Origin.
 	Header http.Header
 	// HTTPClient makes the requests of streams and polls, and its Jar serves WebSockets
-	// too. Its Timeout is not used, and redirects are not followed. Default: one of
-	// the connection's own, made of DialContext, TLS and Proxy.
+	// too. Its Timeout is not used, and redirects are not followed. Its connections are
+	// left to it: over HTTP/2 it should find out by itself that one died in silence
+	// (http.HTTP2Config.SendPingTimeout). Default: one of the connection's own, made of
+	// DialContext, TLS and Proxy.
 	HTTPClient *http.Client
 	// DialContext opens network connections. Default: a net.Dialer.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)

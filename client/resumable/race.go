@@ -52,17 +52,14 @@ func (c *Conn) reachedLocked(k *carrier) {
 func (c *Conn) retryLocked(now time.Time) time.Time {
 	p := &c.keep
 	at, failures := now, p.failures()
-	switch {
-	case p.leaving:
-		p.leaving = false
-		at = now.Add(random(p.leave))
-	case failures > 0:
+	if failures > 0 {
 		at = now.Add(random(backoff(c.o.MinBackoff, c.o.MaxBackoff, failures)))
 	}
-	if p.notBefore.After(at) {
-		return p.notBefore
+	if p.leaving { // a server whose time is nearly up may say so to each who comes back
+		p.leaving = false
+		at = later(at, now.Add(random(p.leave)))
 	}
-	return at
+	return later(at, p.notBefore)
 }
 
 // failures are how often there was no success in a row: races that brought none, and

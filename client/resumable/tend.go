@@ -36,7 +36,7 @@ func (c *Conn) tendLocked(now time.Time) (next time.Time) {
 // thinLocked drops what is not needed beside a carrier that works.
 func (c *Conn) thinLocked(k *carrier) {
 	for _, other := range slices.Clone(c.carriers) {
-		better := !other.proven() && (other.next || rank[other.kind] > rank[k.kind])
+		better := !other.proven() && (other.replaces(k) || rank[other.kind] > rank[k.kind])
 		if other != k && !better {
 			c.lostLocked(other, errDropped)
 		}
@@ -137,10 +137,25 @@ func (c *Conn) lostLocked(k *carrier, err error) {
 		c.used, c.keep.why = nil, err
 		c.ackDue = false
 	}
-	if k.check && !k.proven() && c.used != nil {
+	if c.err == nil && doubtful(k, err) {
+		c.wg.Go(c.renew())
+	}
+	if k.check && !k.proven() && k.replaces(c.used) {
 		c.lostLocked(c.used, errSilent)
 	}
 	signal(c.kick)
+}
+
+// replaces says that k was begun for the place of the one in use. That may be of another kind
+// by now, which was never in doubt.
+func (k *carrier) replaces(used *carrier) bool {
+	return k.next && used != nil && used.kind == k.kind
+}
+
+// doubtful: the end of k says that connections may have died in silence.
+func doubtful(k *carrier, err error) bool {
+	request := k.kind == wire.Stream || k.kind == wire.Poll
+	return errors.Is(err, errSilent) || request && errors.Is(err, errNoAnswer)
 }
 
 // learnLocked draws what there is to be learnt from a carrier's end.
@@ -176,6 +191,7 @@ func (c *Conn) checkLocked(now time.Time) {
 	switch {
 	case k == nil:
 		p.tries, p.leaving, p.retryAt = 0, false, time.Time{}
+		c.wg.Go(c.renew())
 		for _, begun := range c.carriers {
 			begun.limit = earlier(begun.limit, now.Add(askedTwice)) // it may hang in a network that is gone
 		}

@@ -86,6 +86,8 @@ func (c *Conn) attachedLocked(k *carrier) {
 	switch k.kind {
 	case wire.WebSocket:
 		c.keep.wsFailed = false
+	case wire.Stream:
+		c.keep.mute = false
 	case wire.Poll:
 		if c.keep.mute {
 			c.keep.mute = false
@@ -93,7 +95,7 @@ func (c *Conn) attachedLocked(k *carrier) {
 		}
 	}
 	c.keep.leaving, c.keep.notBefore = false, time.Time{}
-	if c.used == nil || k.next || rank[k.kind] > rank[c.used.kind] {
+	if c.used == nil || k.replaces(c.used) || rank[k.kind] > rank[c.used.kind] {
 		c.moveLocked(k)
 	}
 	k.judgeLocked()
