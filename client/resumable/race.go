@@ -9,6 +9,8 @@ import (
 )
 
 const (
+	besideStream = 4 * time.Second // and its head start; behind that an opening does not wait for its stream alone
+
 	shortLife = time.Second // a carrier in use that lived for less was cut,
 	worthIt   = 64 << 10    // unless so many bytes of messages got across since the last was lost
 	freeCuts  = 3           // so many cuts in a row cost no pause
@@ -112,7 +114,7 @@ func (c *Conn) idleLocked(now time.Time) []wire.Kind {
 }
 
 // dueLocked is when the next of a race begins (§11.1). A poll is for where a stream of the
-// same race was given up; one of an earlier race hangs.
+// same race was given up; one of an earlier race hangs, and so may one of an opening.
 func (c *Conn) dueLocked(kind wire.Kind, now time.Time) time.Time {
 	never := now.Add(openLimit)
 	switch {
@@ -121,6 +123,9 @@ func (c *Conn) dueLocked(kind wire.Kind, now time.Time) time.Time {
 	case kind == kindPlain:
 		return never
 	case kind == wire.Poll && c.bornSinceLocked(wire.Stream, c.keep.since):
+		if c.welcome == nil { // it may have begun, and wait for the backend, or be stuck
+			return c.aloneLocked().Add(besideStream)
+		}
 		return never
 	case c.welcome == nil:
 		return c.keep.since.Add(c.headStartLocked())

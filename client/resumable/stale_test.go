@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -243,4 +244,83 @@ func TestDialingThatHangsEnds(t *testing.T) {
 		hangs.Store(false)
 		r.echo(c, "back")
 	})
+}
+
+// startedOnly lets the first bytes of an answer through, and no more.
+func startedOnly(w http.ResponseWriter, q *http.Request) bool {
+	io.Copy(io.Discard, q.Body)
+	w.Header().Set("Content-Type", wire.ContentType)
+	w.Write(wire.AppendPad(nil, 2048))
+	w.(http.Flusher).Flush()
+	<-q.Context().Done()
+	return true
+}
+
+// A stream that begins and never brings its WELCOME keeps nobody from a poll.
+func TestOpeningBesideAStreamThatOnlyBegins(t *testing.T) {
+	for name, hook := range map[string]func(http.ResponseWriter, *http.Request) bool{"refused": refused, "hanging": hanging} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				r.f.set(wire.WebSocket, hook)
+				r.f.set(wire.Stream, startedOnly)
+				start := time.Now()
+				c := r.open(r.options())
+				if took := time.Since(start); took < besideStream || took > 7*time.Second || c.Transport() != Poll {
+					t.Errorf("open after %v by %q; want 5s to 7s by poll", took, c.Transport())
+				}
+				r.echo(c, "hello")
+				time.Sleep(2 * time.Minute) // probes hang too
+				r.echo(c, "still there")
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				if len(c.carriers) > 2 {
+					t.Errorf("%d carriers live; want the poll and a probe", len(c.carriers))
+				}
+			})
+		})
+	}
+}
+
+// What a program says of connections holds for those of requests too.
+func TestSettingsOfConnections(t *testing.T) {
+	f := newFake(t)
+	server := httptest.NewUnstartedServer(f)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	for _, kind := range []Transport{WebSocket, Stream, Poll} {
+		var asked, dialed, checked, major atomic.Int64
+		if kind != WebSocket {
+			f.set(wire.Kind(kind), func(_ http.ResponseWriter, q *http.Request) bool { major.Store(int64(q.ProtoMajor)); return false })
+		}
+		c, err := Dial(t.Context(), server.URL, &Options{
+			Transports: []Transport{kind},
+			Proxy:      func(*http.Request) (*url.URL, error) { asked.Add(1); return nil, nil },
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dialed.Add(1)
+				return (&net.Dialer{}).DialContext(ctx, network, addr)
+			},
+			TLS: &tls.Config{RootCAs: roots, VerifyConnection: func(tls.ConnectionState) error { checked.Add(1); return nil }},
+		})
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		for range 3 { // new connections are as the first
+			(&rig{t: t}).echo(c, "hello")
+			c.mu.Lock()
+			c.wg.Go(c.renew())
+			c.mu.Unlock()
+		}
+		c.CloseNow()
+		if asked.Load() == 0 || dialed.Load() == 0 || checked.Load() == 0 || checked.Load() > dialed.Load() {
+			t.Errorf("%s: proxy asked %d times, dialed %d, checked %d", kind, asked.Load(), dialed.Load(), checked.Load())
+		}
+		if kind != WebSocket && (major.Load() != 2 || dialed.Load() < 2) {
+			t.Errorf("%s: by HTTP/%d, dialed %d times; want HTTP/2, and new connections", kind, major.Load(), dialed.Load())
+		}
+	}
 }
