@@ -207,7 +207,7 @@ func (k *carrier) watch(cancel context.CancelCauseFunc) *watch {
 	defer c.mu.Unlock()
 	w := &watch{wait: max(2*c.rtt, muteAtLeast)}
 	switch {
-	case !slices.Contains(c.o.Transports, Poll):
+	case k.check || !slices.Contains(c.o.Transports, Poll): // a check has a limit of its own
 		w.wait = muteAlone
 	case c.rtt == 0:
 		w.wait = time.Second

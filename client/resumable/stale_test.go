@@ -324,3 +324,29 @@ func TestSettingsOfConnections(t *testing.T) {
 		}
 	}
 }
+
+// A check has its 2 s: a radio that wakes needs more than a stream has to begin elsewhere.
+func TestCheckOfAStreamThatIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		o := r.options(Stream, Poll)
+		o.OnTransport = func(now Transport, why error) {
+			if now != Stream {
+				t.Errorf("transport %q: %v", now, why)
+			}
+		}
+		c := r.open(o)
+		r.echo(c, "hello")
+		r.f.set(wire.Stream, func(_ http.ResponseWriter, q *http.Request) bool {
+			time.Sleep(askedTwice - 100*time.Millisecond)
+			return false
+		})
+		before := len(r.f.said())
+		c.CheckNetwork()
+		time.Sleep(5 * time.Second)
+		if n := len(r.f.said()) - before; n != 1 {
+			t.Errorf("%d carriers more; want the one that asked", n)
+		}
+		r.echo(c, "all is well")
+	})
+}
