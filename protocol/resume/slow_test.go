@@ -111,3 +111,62 @@ func TestSlowBackendHoldsNobodyUp(t *testing.T) {
 		b.want(fmt.Sprint(n) + fill)
 	}
 }
+
+// A crossing is a backend to which another carrier brings a message between its word that
+// it takes what there is and that being handed on.
+type crossing struct {
+	session.Backend
+	client  *client
+	brought []byte
+	read    chan struct{} // closed when the reader of the first carrier goes on
+	waited  chan bool     // whether it had to wait for the second message
+}
+
+func (b *crossing) Ready(n int) bool {
+	b.client.mu.Lock()
+	b.client.take(b.brought, time.Now())
+	b.client.mu.Unlock()
+	return b.Backend.(ready).Ready(n)
+}
+
+func (b *crossing) Passed(up bool, size int) {
+	if up && size > 4<<10 {
+		select {
+		case <-b.read:
+			b.waited <- false
+		case <-time.After(patience / 4):
+			b.waited <- true
+		}
+	}
+}
+
+func (*crossing) Opened()                             {}
+func (*crossing) Ended(session.Reason, time.Duration) {}
+func (*crossing) Attached(time.Duration)              {}
+func (*crossing) Skipped(int)                         {}
+func (*crossing) Paused()                             {}
+
+// §7.5: who reads a carrier hands on what the backend was asked for and no more, whatever
+// another carrier brings meanwhile.
+func TestReaderHandsOnNoMoreThanItAskedFor(t *testing.T) {
+	large := strings.Repeat("x", 40<<10)
+	b := &crossing{brought: text(2, large), read: make(chan struct{}), waited: make(chan bool, 1)}
+	r := newRig(t, func(r *rig) { r.h.Observer = b })
+	r.raw().websocket()
+	back := r.back.next()
+	r.eachClient(func(c *client) { b.client, b.Backend, c.backend = c, c.backend, b })
+	c := b.client
+	c.mu.Lock()
+	taken, size := c.take(text(1, "little"), time.Now()), c.up.size
+	c.mu.Unlock()
+	if !taken.after.hand {
+		t.Fatal("there is nothing to hand on")
+	}
+	c.handAtOnce(size)
+	close(b.read)
+	back.want("little")
+	back.want(large)
+	if <-b.waited {
+		t.Error("it waited for what another had brought")
+	}
+}

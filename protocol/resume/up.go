@@ -162,7 +162,7 @@ const (
 
 // hand hands on what waits, until nothing does.
 func (c *client) hand() {
-	for c.handSome() {
+	for c.handSome(batchBytes) {
 	}
 }
 
@@ -171,20 +171,21 @@ type ready interface{ Ready(n int) bool }
 
 // handAtOnce is hand for who reads a carrier, and must not wait for the backend: another
 // goroutine does it where that might have to be waited for, and has what is left behind
-// one batch. A goroutine costs as much as the write.
+// one batch. A goroutine costs as much as the write. size is that of what waited when it
+// became the caller's: what another carrier has brought since was not asked for.
 func (c *client) handAtOnce(size int64) {
 	b, ok := c.backend.(ready)
-	if !ok || !b.Ready(int(size)) || c.handSome() {
+	if !ok || !b.Ready(int(size)) || c.handSome(size) {
 		go c.hand()
 	}
 }
 
-// handSome hands on one batch, and reports whether there is more.
-func (c *client) handSome() (more bool) {
+// handSome hands on one batch, of at most so many bytes, and reports whether there is more.
+func (c *client) handSome(most int64) (more bool) {
 	space := batches.Get().(*[batch]session.Message)
 	defer func() { clear(space[:]); batches.Put(space) }()
 	c.mu.Lock()
-	first, all, size := c.up.take(space[:0])
+	first, all, size := c.up.take(space[:0], most)
 	last := c.up.parting
 	if len(all) == 0 && last == nil { // it has ended
 		c.up.handing = false
@@ -212,10 +213,10 @@ func (c *client) handSome() (more bool) {
 	return more
 }
 
-// take takes a batch off the queue.
-func (u *up) take(buf []session.Message) (first uint64, all []session.Message, size int64) {
+// take takes a batch off the queue, of at most so many bytes or a single message.
+func (u *up) take(buf []session.Message, most int64) (first uint64, all []session.Message, size int64) {
 	for _, m := range u.queue {
-		if len(buf) == cap(buf) || len(buf) > 0 && size+counts(m) > batchBytes {
+		if len(buf) == cap(buf) || len(buf) > 0 && size+counts(m) > most {
 			break
 		}
 		size += counts(m)
