@@ -1,8 +1,11 @@
 package certs
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 )
@@ -11,8 +14,10 @@ import (
 // keeps that locked while it reads from storage which of them to renew: storage that is
 // slow then would hold up all handshakes.
 type hot struct {
-	mu    sync.RWMutex
-	certs map[string]certmagic.Certificate // under the name of the scope, or the one asked for
+	mu      sync.RWMutex
+	certs   map[string]certmagic.Certificate // under the name of the scope, or the one asked for
+	staples map[string]*staple               // of those that have a responder
+	changed chan struct{}                    // has one when there may be something to staple; nil: nothing is
 }
 
 // exact is the certificate got for name.
@@ -35,17 +40,44 @@ func (h *hot) find(name string) (certmagic.Certificate, bool) {
 	return h.exact("*." + above)
 }
 
+// put has c served for name. The same one that is there keeps its OCSP response; with
+// another, what is under way for the old one ends.
 func (h *hot) put(name string, c certmagic.Certificate) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.certs == nil {
-		h.certs = map[string]certmagic.Certificate{}
+		h.certs, h.staples = map[string]certmagic.Certificate{}, map[string]*staple{}
+	}
+	if old := h.certs[name]; slices.EqualFunc(old.Certificate.Certificate, c.Certificate.Certificate, bytes.Equal) {
+		c.OCSPStaple = old.OCSPStaple
+	} else if delete(h.staples, name); h.changed != nil {
+		if st := newStaple(&c.Certificate); st != nil {
+			h.staples[name] = st
+			h.wake()
+		}
 	}
 	h.certs[name] = c
+}
+
+// attach staples text, which is over at end, to name's certificate; nil takes what is
+// there away. It is for who has the lock. Handshakes have copies, which stay as they are.
+func (h *hot) attach(name string, st *staple, text []byte, end time.Time) {
+	c := h.certs[name]
+	c.OCSPStaple, st.end = text, end
+	h.certs[name] = c
+}
+
+// wake has the stapler look.
+func (h *hot) wake() {
+	select {
+	case h.changed <- struct{}{}:
+	default:
+	}
 }
 
 func (h *hot) drop(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.certs, name)
+	delete(h.staples, name)
 }

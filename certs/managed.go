@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -102,7 +103,7 @@ func manage(s Settings, e Environment, storage certmagic.Storage, path string) (
 		env: e, authority: "local", store: &store{Storage: storage, path: path, log: e.Log, failed: e.Failed},
 		orders: make(chan struct{}, maxOrders), strange: make(chan struct{}, maxStrange), looks: make(chan struct{}, maxLooks),
 		jobs: flight[error]{most: maxJobs}, fetches: flight[error]{most: maxJobs}, lines: newRation(),
-		begun: make(chan struct{}), keeps: map[string]context.CancelFunc{}, faults: map[string]error{},
+		hot: hot{changed: make(chan struct{}, 1)}, begun: make(chan struct{}), keeps: map[string]context.CancelFunc{}, faults: map[string]error{},
 	}
 	m.asked, _ = simplelru.NewLRU(maxAsked, m.forget) // fails only for a size below 1
 	m.denied, _ = simplelru.NewLRU[string, denied](maxDenied, nil)
@@ -112,9 +113,21 @@ func manage(s Settings, e Environment, storage certmagic.Storage, path string) (
 		m.Close()
 		return nil, err
 	}
+	m.staple()
 	m.keepAll(m.scope.Load().list)
 	m.keeping.Go(m.clearAway)
 	return m, nil
+}
+
+// staple has OCSP responses stapled to certificates until the end. Those of the local
+// authority have no responder.
+func (m *managed) staple() {
+	var roots *x509.CertPool
+	if m.acme != nil {
+		roots = m.acme.TrustedRoots
+	}
+	s := newStapler(&m.hot, m.env.Log, responderClient(roots))
+	m.keeping.Go(func() { s.run(m.life) })
 }
 
 // equip makes what is certmagic's.
@@ -126,9 +139,8 @@ func (m *managed) equip(s Settings) error {
 	// Without any issuer New would take that of certmagic's package globals.
 	m.local = &local{store: m.store, path: m.store.path, log: m.env.Log, life: leafLife}
 	issuers := []certmagic.Issuer{m.local}
-	// OCSP is off: certmagic asks the responder without a limit of time, while it loads
-	// a certificate and where it renews them all. The authority that revokes says so by
-	// ARI too.
+	// Its OCSP is off: it asks the responder without a limit of time, while it loads a
+	// certificate and where it renews them all. A stapler does that beside.
 	base := certmagic.Config{
 		Storage: m.store, Logger: zap, OnEvent: m.event, Issuers: issuers, OCSP: certmagic.OCSPConfig{DisableStapling: true},
 	}

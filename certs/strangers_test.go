@@ -2,7 +2,6 @@ package certs
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -171,29 +170,5 @@ func TestReloadKeepsVerdicts(t *testing.T) {
 	m.adopt(set)
 	if m.Serves("x.example") || a.asked.Load() != 2 {
 		t.Errorf("after a change asked %d times; want twice", a.asked.Load())
-	}
-}
-
-// A stored certificate is served at once, though its OCSP responder is silent.
-func TestASilentOCSPResponderHoldsNothingUp(t *testing.T) {
-	asked, over := make(chan struct{}, 16), make(chan struct{})
-	responder := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		asked <- struct{}{}
-		<-over
-	}))
-	defer responder.Close()
-	defer close(over)
-	url, dir := responder.URL, t.TempDir()
-	stockAs(t, dir, "a.example", &x509.Certificate{
-		DNSNames: []string{"a.example"}, NotBefore: time.Now(), NotAfter: time.Now().Add(90 * 24 * time.Hour),
-		OCSPServer: []string{url}, IssuingCertificateURL: []string{url},
-	})
-	start := time.Now()
-	m := stored(t, dir, Environment{}, "a.example")
-	if err := m.Missing(); err != nil || time.Since(start) > loadTime {
-		t.Errorf("after %v: %v", time.Since(start), err)
-	}
-	if len(asked) > 0 {
-		t.Error("the responder is asked")
 	}
 }

@@ -53,6 +53,7 @@ var mayName = map[string][]string{
 	"github.com/mholt/acmez/":                {"certs"},
 	"go.uber.org/zap":                        {"certs"},
 	"github.com/pires/go-proxyproto":         {"access"},
+	"golang.org/x/crypto/ocsp":               {"certs"},
 	"golang.org/x/time/":                     {"access"},
 	"golang.org/x/sys/":                      {"loop", "proxy", "server", "bench/load", "bench/proc"},
 	"github.com/santhosh-tekuri/jsonschema/": {},
