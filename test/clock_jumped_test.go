@@ -72,12 +72,12 @@ func sitOut(t *testing.T, by time.Duration) {
 	}
 	var stay, away, lost []*journey
 	var links []*faultlink.Link
-	for _, k := range kinds {
-		l := r.aside(t)
+	for i, k := range kinds {
+		l, id := r.aside(t), fmt.Sprint("-", i) // ids are words
 		links = append(links, l)
-		stay = append(stay, r.roam(t, "stay-"+k.name, r.front.Addr(), k))
-		away = append(away, r.roam(t, "away-"+k.name, l.Addr(), k))
-		lost = append(lost, r.roam(t, "lost-"+k.name, l.Addr(), k))
+		stay = append(stay, r.roam(t, "stay"+id, r.front.Addr(), k))
+		away = append(away, r.roam(t, "away"+id, l.Addr(), k))
+		lost = append(lost, r.roam(t, "lost"+id, l.Addr(), k))
 	}
 	exchange := func() {
 		t.Helper()
