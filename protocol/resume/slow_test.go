@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -162,11 +163,53 @@ func TestReaderHandsOnNoMoreThanItAskedFor(t *testing.T) {
 	if !taken.after.hand {
 		t.Fatal("there is nothing to hand on")
 	}
-	c.handAtOnce(size)
+	c.handAtOnce(1, size)
 	close(b.read)
 	back.want("little")
 	back.want(large)
 	if <-b.waited {
 		t.Error("it waited for what another had brought")
+	}
+}
+
+// A consulted backend tells what it was asked.
+type consulted struct {
+	session.Backend
+	asked chan int
+}
+
+func (b *consulted) Ready(n int) bool {
+	b.asked <- n
+	return b.Backend.(ready).Ready(n)
+}
+
+// The kernel's room is less for many little messages than for one of their size.
+func TestManyMessagesAreNotHandedOnAtOnce(t *testing.T) {
+	r := newRig(t)
+	l := r.raw().websocket()
+	back := r.back.next()
+	b := &consulted{asked: make(chan int, 10)}
+	r.eachClient(func(c *client) { b.Backend, c.backend = c.backend, b })
+	next := uint64(1)
+	for count := 1; count <= 5; count++ {
+		var frames []byte
+		for range count {
+			frames = append(frames, text(next, fmt.Sprint(next))...)
+			next++
+		}
+		l.send(frames)
+		for n := next - uint64(count); n < next; n++ {
+			back.want(fmt.Sprint(n))
+		}
+		r.eachClient(func(c *client) {
+			for c.up.handing { // the last was written, but is not accounted for
+				c.mu.Unlock()
+				runtime.Gosched()
+				c.mu.Lock()
+			}
+		})
+		if asked := len(b.asked); asked != min(count, 4) {
+			t.Errorf("after %d messages at once the backend was asked %d times; want %d", count, asked, min(count, 4))
+		}
 	}
 }

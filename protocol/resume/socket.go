@@ -109,12 +109,12 @@ func (k *carrier) receive(frames []byte) *session.Close {
 	if bad == nil && t.dropped && k.until.IsZero() {
 		bad = wire.ErrGap // requests overtake each other, frames of a WebSocket do not
 	}
-	hand, size := t.after.hand, c.up.size
+	hand, count, size := t.after.hand, len(c.up.queue), c.up.size
 	t.after.hand = false
 	c.mu.Unlock()
 	c.do(t.after)
 	if hand {
-		c.handAtOnce(size)
+		c.handAtOnce(count, size)
 	}
 	if bad != nil && t.after.why == 0 {
 		return fault(bad.Error()[:min(len(bad.Error()), wire.MaxReason)])

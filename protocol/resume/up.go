@@ -169,13 +169,18 @@ func (c *client) hand() {
 // A ready backend says whether it takes so many bytes without a wait.
 type ready interface{ Ready(n int) bool }
 
+// atOnce is how many messages that may be. Each has its own write, and for each the kernel
+// counts up to 768 bytes more: of little ones the smallest send buffer, 4.5 KiB, holds six.
+const atOnce = 4
+
 // handAtOnce is hand for who reads a carrier, and must not wait for the backend: another
 // goroutine does it where that might have to be waited for, and has what is left behind
 // one batch. A goroutine costs as much as the write. size is that of what waited when it
-// became the caller's: what another carrier has brought since was not asked for.
-func (c *client) handAtOnce(size int64) {
+// became the caller's, of count messages: what another carrier has brought since was not asked
+// for.
+func (c *client) handAtOnce(count int, size int64) {
 	b, ok := c.backend.(ready)
-	if !ok || !b.Ready(int(size)) || c.handSome(size) {
+	if !ok || count > atOnce || !b.Ready(int(size)) || c.handSome(size) {
 		go c.hand()
 	}
 }
