@@ -26,17 +26,18 @@ const newOrder = "/order-plz"
 
 // An authority is pebble.
 type authority struct {
-	url    string         // of its directory
-	roots  string         // a PEM file: who signed its own certificate
-	issued *x509.CertPool // trusts what it issues
-	link   *faultlink.Link
-	zone   *zone
-	plain  *door        // every name's port 80
-	secure *door        // every name's port 443
-	orders atomic.Int64 // that were made; one refused for its nonce is not
-	asked  atomic.Int64 // for orders, refused ones too
-	calls  atomic.Int64 // requests of any kind
-	fault  atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
+	url     string         // of its directory
+	roots   string         // a PEM file: who signed its own certificate
+	issued  *x509.CertPool // trusts what it issues
+	signing *ca.CAImpl
+	link    *faultlink.Link
+	zone    *zone
+	plain   *door        // every name's port 80
+	secure  *door        // every name's port 443
+	orders  atomic.Int64 // that were made; one refused for its nonce is not
+	asked   atomic.Int64 // for orders, refused ones too
+	calls   atomic.Int64 // requests of any kind
+	fault   atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 }
 
 // terms are what an authority can be told.
@@ -45,6 +46,9 @@ type terms struct {
 	validity uint64
 	// accounts are the keys of external accounts by name. With any, one is asked for.
 	accounts map[string]string
+	// responder is the URL that certificates name for OCSP; "": none. With it the
+	// authority's keys are RSA, for pebble hands out no others.
+	responder string
 }
 
 func newAuthority(t testing.TB, want terms) *authority {
@@ -59,9 +63,14 @@ func newAuthority(t testing.TB, want terms) *authority {
 			t.Fatal(err)
 		}
 	}
-	signing := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: want.validity}})
+	kind := "ecdsa"
+	if want.responder != "" {
+		kind = "rsa"
+	}
+	signing := ca.New(quiet, store, want.responder, kind, 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: want.validity}})
 	validation := va.New(quiet, a.plain.port, a.secure.port, false, a.zone.addr, store)
 	front := wfe.New(quiet, store, validation, signing, nil, false, len(want.accounts) > 0, 0, 0)
+	a.signing = signing
 	a.serve(t, front.Handler())
 	a.trust(t, front.ManagementHandler())
 	return a
