@@ -282,7 +282,7 @@ func TestExpiredCertificatesAreClearedAway(t *testing.T) {
 func TestStorageThatHangs(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		h := &hanging{Storage: newShelf(dir, slog.New(slog.DiscardHandler))}
+		h := &hanging{shelf: newShelf(dir, slog.New(slog.DiscardHandler))}
 		defer h.hang()()
 		var said notes
 		start := time.Now()
@@ -307,7 +307,7 @@ func TestStorageThatHangs(t *testing.T) {
 
 // A hanging is storage that may read nothing for a time.
 type hanging struct {
-	certmagic.Storage
+	*shelf
 	hold    atomic.Pointer[chan struct{}] // nil: it does not hang now
 	reading chan struct{}                 // told of each that hangs; nil: nobody is
 }
@@ -320,7 +320,7 @@ func (h *hanging) Load(ctx context.Context, key string) ([]byte, error) {
 		}
 		<-*c
 	}
-	return h.Storage.Load(ctx, key)
+	return h.shelf.Load(ctx, key)
 }
 
 // hang makes it hang until over is called.
@@ -340,7 +340,7 @@ func TestStorageThatHangsAtARenewalHoldsNoHandshakeUp(t *testing.T) {
 	for _, name := range []string{"a.example", "b.example"} {
 		stock(t, dir, name, time.Now().Add(-time.Hour), time.Now().Add(time.Minute), name)
 	}
-	h := &hanging{Storage: newShelf(dir, slog.New(slog.DiscardHandler)), reading: make(chan struct{}, 1)}
+	h := &hanging{shelf: newShelf(dir, slog.New(slog.DiscardHandler)), reading: make(chan struct{}, 1)}
 	m, err := manage(internalSettings("a.example", "b.example"), Environment{Log: slog.New(slog.DiscardHandler), Every: 20 * time.Millisecond}.withDefaults(), h, dir)
 	if err != nil {
 		t.Fatal(err)
