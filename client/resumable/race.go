@@ -11,9 +11,10 @@ import (
 const (
 	besideStream = 4 * time.Second // and its head start; behind that an opening does not wait for its stream alone
 
-	shortLife = time.Second // a carrier in use that lived for less was cut,
-	worthIt   = 64 << 10    // unless so many bytes of messages got across since the last was lost
-	freeCuts  = 3           // so many cuts in a row cost no pause
+	shortLife = time.Second  // a carrier in use that lived for less was cut,
+	worthIt   = 64 << 10     // unless so many bytes of messages got across since the last was lost
+	freeCuts  = 3            // so many cuts in a row cost no pause
+	tolerable = freeCuts + 2 // and no more are counted where anything got across: pauses of 1 s at most
 )
 
 // raceLocked begins the carriers whose time has come.
@@ -163,8 +164,11 @@ func (c *Conn) bornSinceLocked(kind wire.Kind, since time.Time) bool {
 func (c *Conn) cutLocked(age time.Duration) {
 	p, across := &c.keep, c.out.across()+c.in.took
 	p.cuts++
-	if age >= shortLife || across-p.across >= worthIt {
+	switch brought := across - p.across; {
+	case age >= shortLife || brought >= worthIt:
 		p.cuts = 0
+	case brought > 0:
+		p.cuts = min(p.cuts, tolerable)
 	}
 	p.across = across
 }

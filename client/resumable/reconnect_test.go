@@ -323,3 +323,30 @@ func TestCutsThatAreWorthIt(t *testing.T) {
 		}
 	})
 }
+
+// Where each connection brings a message, and is cut then, the pauses stay short; but there
+// are some.
+func TestCutsBehindAMessage(t *testing.T) {
+	for _, kind := range []Transport{WebSocket, Stream} {
+		t.Run(string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				c := r.open(r.options(kind))
+				r.echo(c, "hello")
+				start, longest := time.Now(), time.Duration(0)
+				for range 40 {
+					cut := time.Now()
+					r.cut()
+					r.echo(c, "again")
+					longest = max(longest, time.Since(cut))
+				}
+				if longest > time.Second {
+					t.Errorf("a pause of %v; want 1 s at most", longest)
+				}
+				if took := time.Since(start); took < 5*time.Second {
+					t.Errorf("40 cuts in %v; want pauses", took)
+				}
+			})
+		})
+	}
+}
