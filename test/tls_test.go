@@ -116,7 +116,11 @@ func TestExitCodeOfAFaultyPair(t *testing.T) {
 func TestProgramWithTLS(t *testing.T) {
 	t.Parallel()
 	e, a := newEnding(t), serveArrivals(t)
-	p := startProgram(t, a.addr, e.settings(""))
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(roots, e.ca.PEM, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := startProgram(t, a.addr, e.settings(fmt.Sprintf(", client_auth: {ca: %q, mode: request}", roots))) // all metrics are there
 	live := e.dial(t, p.addr)
 	backend := within(t, patience, "the connection", a.of("s"))
 	defer backend.Close()
