@@ -39,6 +39,7 @@ func TestResumeFiguresAfterACut(t *testing.T) {
 				var down, up []time.Duration
 				for range cuts {
 					j.exchange(t, 5, 100)
+					j.exchange(t, 5, 16<<10) // so much that the cut is not one of a bad network, which costs pauses
 					r.front.End(faultlink.Both, how)
 					d, u := j.first(t)
 					down, up = append(down, d), append(up, u)
