@@ -15,13 +15,8 @@ import (
 	"sidecar/session"
 )
 
-// echoBackend is a backend of two goroutines at most, which keeps as little as it
-// can of a connection: what it costs is taken off.
-func echoBackend(tb testing.TB) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
+// echoOn has whoever comes to ln hear what they say, until the test ends.
+func echoOn(tb testing.TB, ln net.Listener) {
 	tb.Cleanup(func() { ln.Close() })
 	go func() {
 		for {
@@ -32,6 +27,16 @@ func echoBackend(tb testing.TB) string {
 			go echo(c)
 		}
 	}()
+}
+
+// echoBackend is a backend of two goroutines at most, which keeps as little as it
+// can of a connection: what it costs is taken off.
+func echoBackend(tb testing.TB) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	echoOn(tb, ln)
 	return "ws://" + ln.Addr().String()
 }
 

@@ -328,16 +328,7 @@ func TestParkingOnAUnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go echo(c)
-		}
-	}()
+	echoOn(t, ln)
 	h := newHall(t, "ws://backend", func(h *hall) {
 		if h.dialer.Backend, err = NewBackend(Upstream{URL: "ws://backend", Socket: ln.Addr().String()}, "/"); err != nil {
 			t.Fatal(err)

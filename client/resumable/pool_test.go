@@ -174,13 +174,7 @@ func TestDialingThatHangsEnds(t *testing.T) {
 
 // What a program says of connections holds for those of requests too.
 func TestSettingsOfConnections(t *testing.T) {
-	f := newFake(t)
-	server := httptest.NewUnstartedServer(f)
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
+	f, server, roots := newSecureFake(t)
 	for _, kind := range []Transport{WebSocket, Stream, Poll} {
 		var asked, dialed, checked, major atomic.Int64
 		if kind != WebSocket {

@@ -12,9 +12,8 @@ import (
 	"sidecar/protocol/resume/wire"
 )
 
-// Requests over HTTP/2 and WebSockets share a TLS configuration, that of the program: a
-// WebSocket still opens when requests were made, and the program's is not changed.
-func TestTLSServesBoth(t *testing.T) {
+// newSecureFake is a fake by TLS, over HTTP/2 too, and what to trust it by.
+func newSecureFake(t *testing.T) (*fake, *httptest.Server, *x509.CertPool) {
 	f := newFake(t)
 	server := httptest.NewUnstartedServer(f)
 	server.EnableHTTP2 = true
@@ -22,6 +21,13 @@ func TestTLSServesBoth(t *testing.T) {
 	t.Cleanup(server.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
+	return f, server, roots
+}
+
+// Requests over HTTP/2 and WebSockets share a TLS configuration, that of the program: a
+// WebSocket still opens when requests were made, and the program's is not changed.
+func TestTLSServesBoth(t *testing.T) {
+	f, server, roots := newSecureFake(t)
 	given := &tls.Config{RootCAs: roots}
 	var major int
 	f.set(wire.Stream, func(w http.ResponseWriter, r *http.Request) bool { major = r.ProtoMajor; return false })
@@ -46,13 +52,7 @@ func TestTLSServesBoth(t *testing.T) {
 
 // A carrier that goes over HTTP/2 moves to a WebSocket over the same configuration.
 func TestMovingToAWebSocketOverTLS(t *testing.T) {
-	f := newFake(t)
-	server := httptest.NewUnstartedServer(f)
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
+	f, server, roots := newSecureFake(t)
 	failed := false
 	f.set(wire.WebSocket, func(w http.ResponseWriter, r *http.Request) bool {
 		if failed {
