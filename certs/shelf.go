@@ -237,15 +237,19 @@ func (s *shelf) lockFile(name string) string {
 // String is for certmagic's log.
 func (s *shelf) String() string { return s.Path }
 
-// stale reports whether a lock of another's with this text is nobody's: its time is
-// long ago, or has not changed for as long as we have looked.
+// stale reports whether a lock with this text is nobody's: its time is long ago, or has
+// not changed for as long as we have looked. One of ours never is, however a clock that
+// jumped makes it look: two of us would have one entry in held.
 func (s *shelf) stale(name, text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[name] != nil {
+		return false
+	}
 	var m mark
 	if json.Unmarshal([]byte(text), &m) == nil && !m.Updated.IsZero() && time.Since(m.Updated) > staleAfter {
 		return true
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	was, known := s.seen[name]
 	if !known || was.text != text {
 		s.seen[name] = sighting{text, time.Now()}

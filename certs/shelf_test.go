@@ -2,6 +2,7 @@ package certs
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -139,6 +140,37 @@ func TestALostLockIsLeftAlone(t *testing.T) {
 		}
 		if text, err := os.ReadFile(s.lockFile("a")); string(text) != other || err != nil {
 			t.Errorf("the other's lock is %q, %v", text, err)
+		}
+	})
+}
+
+// A lock that is held here is not taken by others of this process, though a clock that
+// jumped makes it look left by somebody: who has it first would give the other's back.
+func TestALockThatIsHeldHereIsNotStale(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := shelfIn(t, dir)
+		if err := s.Lock(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		h := s.held["a"]
+		text, err := json.Marshal(mark{h.created, time.Now().Add(-time.Hour), h.owner})
+		if err != nil {
+			t.Fatal(err)
+		}
+		left(t, s, "a", string(text))
+		if got, err := s.TryLock(t.Context(), "a"); got || err != nil {
+			t.Errorf("before it is kept fresh: got it %v, %v; want that it is held", got, err)
+		}
+		time.Sleep(2 * freshen)
+		if err := s.Unlock(t.Context(), "a"); err != nil {
+			t.Error(err)
+		}
+		if got, err := s.TryLock(t.Context(), "a"); !got || err != nil {
+			t.Errorf("once it is free: %v, %v", got, err)
+		}
+		if err := s.Unlock(t.Context(), "a"); err != nil {
+			t.Error(err)
 		}
 	})
 }
