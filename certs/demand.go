@@ -134,7 +134,7 @@ func (m *managed) supply(name string, g *gate) error {
 		return errLater
 	}
 	err := m.ensure(ctx, m.demand, name)
-	if ctx.Err() == nil || err == nil {
+	if m.life.Err() == nil || err == nil {
 		m.supplied(name, err)
 	}
 	return err

@@ -212,7 +212,7 @@ func (m *managed) order(ctx context.Context, config *certmagic.Config, name, sta
 	switch {
 	case err == nil:
 		m.note(name, nil)
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled): // and not one that hangs until its time is over
 	default:
 		m.note(name, err)
 		if m.store.faults.Load() == before { // else it was counted there
