@@ -38,7 +38,7 @@ type managed struct {
 	scope     atomic.Pointer[scope]
 	orders    chan struct{} // a token for each order under way
 	strange   chan struct{} // and one for each of those that is on demand
-	looks     chan struct{} // and for each look at storage for a challenge
+	looks     chan struct{} // and for each look at storage for what others put there
 	jobs      flight[error] // for names on demand: orders
 	fetches   flight[error] // and what storage has for them
 
@@ -64,8 +64,9 @@ const (
 	maxOrders  = 8
 	maxStrange = maxOrders - 2
 	maxJobs    = 64
-	// maxLooks bounds the looks at storage, at once, for challenges that strangers
-	// pretend to check: where storage hangs, each would hold a thread. More wait.
+	// maxLooks bounds the looks at storage, at once, for what other instances renewed
+	// and for challenges that strangers pretend to check: where storage hangs, each
+	// would hold a thread. More wait.
 	maxLooks = 16
 	// maxAsked bounds the certificates on demand in memory. Those of the names that
 	// were asked for least recently are read from storage again.

@@ -81,6 +81,8 @@ func (m *managed) attain(ctx context.Context, name string) bool {
 
 // ails waits until there is no certificate for name in memory, or one that is to be
 // renewed while storage holds what certmagic cannot renew. False is the end of ctx.
+// What another instance has put into storage is served from then on: it may have heard
+// from the authority (ARI, RFC 9773) that the old one is to go before its time.
 func (m *managed) ails(ctx context.Context, name string) bool {
 	t := time.NewTicker(m.env.Every)
 	defer t.Stop()
@@ -94,14 +96,24 @@ func (m *managed) ails(ctx context.Context, name string) bool {
 		if !found {
 			return true
 		}
-		if !c.NeedsRenewal(m.steady) {
-			continue
-		}
-		_, err := m.load(ctx, m.steady, name)
-		if err != nil && !errors.As(err, new(fault)) && !errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
+		err := m.reread(ctx, name, c)
+		if err != nil && c.NeedsRenewal(m.steady) && !errors.As(err, new(fault)) && !errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
 			return true
 		}
 	}
+}
+
+// reread puts what storage has now in the place of old.
+func (m *managed) reread(ctx context.Context, name string, old certmagic.Certificate) error {
+	if err := take(ctx, m.looks); err != nil {
+		return err
+	}
+	defer give(m.looks)
+	now, err := m.load(ctx, m.steady, name)
+	if err == nil && now.Hash() != old.Hash() {
+		m.cache.Remove([]string{old.Hash()})
+	}
+	return err
 }
 
 // load gets the certificate for name that is in storage into memory.
@@ -116,7 +128,9 @@ func (m *managed) load(ctx context.Context, config *certmagic.Config, name strin
 	case m.local != nil && m.local.disowns(ctx, c.Leaf):
 		err = errors.New("it is of another root than the one in storage")
 	default:
-		m.hot.put(name, c)
+		if was, found := m.hot.exact(name); !found || was.Expired() || !c.Expired() {
+			m.hot.put(name, c)
+		}
 		return c, nil
 	}
 	if slices.Contains(c.Names, name) || !slices.ContainsFunc(c.Names, m.scope.Load().names.has) { // else it may be there by right
