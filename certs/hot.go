@@ -20,11 +20,15 @@ type hot struct {
 	changed chan struct{}                    // has one when there may be something to staple; nil: nothing is
 }
 
-// exact is the certificate got for name.
+// exact is the certificate got for name. A response that is over is left out, though
+// the stapler has not seen that yet: after a machine has slept it may be a minute late.
 func (h *hot) exact(name string) (certmagic.Certificate, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	c, found := h.certs[name]
+	if c.OCSPStaple != nil && !time.Now().Before(h.staples[name].end) {
+		c.OCSPStaple = nil
+	}
 	return c, found
 }
 

@@ -15,11 +15,14 @@ import (
 	"golang.org/x/crypto/ocsp"
 )
 
-// stapleTime bounds one question to an OCSP responder, and maxStaple the answer: every
-// handshake carries it.
 const (
+	// stapleTime bounds one question to an OCSP responder, and maxStaple the answer:
+	// every handshake carries it.
 	stapleTime = 5 * time.Second
 	maxStaple  = 16 << 10
+	// maxSkew is what a responder's clock may be ahead of ours. Where a response is
+	// made when it is asked for, none would do for a clock that is a second late.
+	maxSkew = 5 * time.Minute
 )
 
 // responderClient asks responders. Where they speak https it trusts roots, nil for the
@@ -74,7 +77,7 @@ func readStaple(text []byte, leaf, issuer *x509.Certificate, now time.Time) (*oc
 	if err != nil {
 		return nil, fmt.Errorf("reading an OCSP response: %w", err)
 	}
-	by := answer.Certificate
+	by, latest := answer.Certificate, now.Add(maxSkew)
 	// Without this whoever has any certificate of the issuer could answer (RFC 6960
 	// section 4.2.2.2).
 	if by != nil && !by.Equal(issuer) && !slices.Contains(by.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) {
@@ -83,7 +86,7 @@ func readStaple(text []byte, leaf, issuer *x509.Certificate, now time.Time) (*oc
 	switch {
 	case answer.Status == ocsp.Unknown:
 		return nil, errors.New("the responder does not know the certificate")
-	case now.Before(answer.ThisUpdate) || by != nil && now.Before(by.NotBefore):
+	case latest.Before(answer.ThisUpdate) || by != nil && latest.Before(by.NotBefore):
 		return nil, errors.New("the OCSP response is of the future")
 	case answer.NextUpdate.IsZero():
 		return nil, errors.New("the OCSP response has no end")

@@ -53,8 +53,15 @@ func TestWhatIsStapled(t *testing.T) {
 		}, false},
 		"over": {func(t *testing.T, i issuer) (int, []byte, error) { return 200, i.answer(t, 7, 0), nil }, false},
 		"of the future": {func(t *testing.T, i issuer) (int, []byte, error) {
-			return 200, i.answer(t, 7, week, func(r *ocsp.Response) { r.ThisUpdate = time.Now().Add(time.Minute) }), nil
+			return 200, i.answer(t, 7, week, func(r *ocsp.Response) { r.ThisUpdate = time.Now().Add(maxSkew + time.Minute) }), nil
 		}, false},
+		"of a clock that is ahead of ours": {func(t *testing.T, i issuer) (int, []byte, error) {
+			return 200, i.answer(t, 7, week, func(r *ocsp.Response) { r.ThisUpdate = time.Now().Add(2 * time.Second) }), nil
+		}, true},
+		"of a delegate whose clock is ahead of ours": {func(t *testing.T, i issuer) (int, []byte, error) {
+			d := i.delegateFrom(t, time.Now().Add(2*time.Second), week, x509.ExtKeyUsageOCSPSigning)
+			return 200, issuer{i.cert, d.key}.answer(t, 7, week, signed(d)), nil
+		}, true},
 		"without an end": {func(t *testing.T, i issuer) (int, []byte, error) {
 			return 200, i.answer(t, 7, week, func(r *ocsp.Response) { r.NextUpdate = time.Time{} }), nil
 		}, false},

@@ -99,6 +99,9 @@ func (s *stapler) turn(ctx context.Context) time.Duration {
 		if !st.end.IsZero() && !now.Before(st.end) {
 			s.hot.attach(name, st, nil, time.Time{})
 			over = append(over, name)
+			if soon := now.Add(retryFirst); st.failures == 0 && soon.Before(st.ask) {
+				st.ask = soon // the clock jumped, by which ask is not reckoned
+			}
 		}
 		if !st.end.IsZero() {
 			wait = min(wait, st.end.Sub(now))

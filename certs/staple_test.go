@@ -76,10 +76,15 @@ func (i issuer) leaf(t testing.TB, serial int64, life time.Duration, responders 
 // delegate is a certificate of i's for a responder, which lasts for life.
 func (i issuer) delegate(t testing.TB, life time.Duration, usage ...x509.ExtKeyUsage) issuer {
 	t.Helper()
+	return i.delegateFrom(t, time.Now().Add(-time.Hour), life, usage...)
+}
+
+func (i issuer) delegateFrom(t testing.TB, begins time.Time, life time.Duration, usage ...x509.ExtKeyUsage) issuer {
+	t.Helper()
 	key := newKey(t)
 	return issuer{sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "delegate"}, ExtKeyUsage: usage,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life),
+		NotBefore: begins, NotAfter: time.Now().Add(life),
 	}, i.cert, key, i.key), key}
 }
 
