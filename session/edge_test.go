@@ -255,6 +255,26 @@ func TestFailedWrite(t *testing.T) {
 	s.Ack(2)
 }
 
+// The closes of both ends are no messages, and are not counted as such.
+func TestTallyWithoutCloses(t *testing.T) {
+	var all Sessions
+	s, _ := open(t, &all, Default())
+	r, _ := s.Attach(nothing)
+	s.Send(t.Context(), 1, text("a"), text("b"))
+	s.Deliver(text("c"))
+	if got, err := s.SendClose(t.Context(), 3, bye); got != 3 || err != nil {
+		t.Fatalf("SendClose = %d, %v; want 3", got, err)
+	}
+	s.DeliverClose(bye)
+	if got, end := take(t, r); len(got) != 1 || end == nil {
+		t.Fatalf("took %q, %v; want one message and the close", got, end)
+	}
+	s.Ack(2)
+	if up, down := s.Tally(); up != 2 || down != 1 || s.Ended() != Closed {
+		t.Errorf("counted %d up and %d down, ended %v; want 2, 1 and closed", up, down, s.Ended())
+	}
+}
+
 // Open evicts the one that was away for longest, if it is still away by then.
 func TestEvictedUnlessItCameBack(t *testing.T) {
 	var all Sessions

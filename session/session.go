@@ -69,6 +69,7 @@ type Session struct {
 	waiting    int           // how many wait for it
 	paused     bool          // Deliver said that there is no room
 	closing    bool          // nothing more goes to the backend: a close did, or a Write failed
+	parted     bool          // received counts the client's close, too
 	reason     Reason        // why the session has ended; zero: it lives
 }
 
@@ -87,12 +88,16 @@ func (s *Session) Protocol() any { return s.protocol }
 func (s *Session) Opened() time.Time { return s.opened }
 
 // Tally counts the messages that have arrived: up, those that the backend's socket
-// took, and down, those that the client has acknowledged. It stays true of a session
-// that has ended.
+// took, and down, those that the client has acknowledged. A close is no message. It
+// stays true of a session that has ended.
 func (s *Session) Tally() (up, down uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.received, s.log.base
+	up = s.received
+	if s.parted {
+		up--
+	}
+	return up, s.log.base
 }
 
 // Ended is why s has ended, or zero while it lives.

@@ -68,7 +68,7 @@ func (s *Session) SendClose(ctx context.Context, number uint64, c Close) (receiv
 	s.mu.Lock()
 	err = s.open()
 	if err == nil {
-		s.closing = true
+		s.closing, s.parted = true, true
 		s.received++
 	}
 	s.mu.Unlock()
