@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"sidecar/client/resumable"
 	"sidecar/session"
 )
 
@@ -49,7 +51,7 @@ func cells(text string, n int) []string {
 // nothing else is.
 func TestMetricsAreThoseOfTheTable(t *testing.T) {
 	t.Parallel()
-	r, p := newProgramRig(t, "protocols: [websocket, engineio, http]\n")
+	r, p := newProgramRig(t, "protocols: [websocket, resume, engineio, http]\n")
 	r.open(t, "s", 0)
 	text := fetch(t, "http://"+p.ops+"/metrics")
 	var names []string
@@ -142,21 +144,53 @@ func TestLogLineIsThatOfTheTable(t *testing.T) {
 	}
 }
 
-// So has the line of a session's end.
+// So has the line of a session's end, whatever its protocol, and its transport is one
+// that the table names.
 func TestSessionsLogLineIsThatOfTheTable(t *testing.T) {
 	t.Parallel()
-	_, p := newProgramRig(t, "protocols: [engineio]\nengineio: {ping_interval: 100ms, ping_timeout: 100ms}\n")
-	fetch(t, "http://"+p.addr+"/engine.io/?EIO=4&transport=polling") // and never again
-	line := map[string]any{}
-	if err := json.Unmarshal([]byte(p.log.line(t, `"msg":"session ended"`)), &line); err != nil {
+	for transport, come := range map[string]func(*testing.T, *program){
+		"polling": func(t *testing.T, p *program) { // and never again
+			fetch(t, "http://"+p.addr+"/engine.io/?EIO=4&transport=polling")
+		},
+		"websocket": func(t *testing.T, p *program) { converse(t, p, resumable.WebSocket) },
+		"stream":    func(t *testing.T, p *program) { converse(t, p, resumable.Stream) },
+		"poll":      func(t *testing.T, p *program) { converse(t, p, resumable.Poll) },
+	} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			_, p := newProgramRig(t, "protocols: [engineio, resume]\nengineio: {ping_interval: 100ms, ping_timeout: 100ms}\n")
+			come(t, p)
+			line := map[string]any{}
+			if err := json.Unmarshal([]byte(p.log.line(t, `"msg":"session ended"`)), &line); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"time", "level", "msg"} { // of every line
+				delete(line, name)
+			}
+			table := operations(t, "A session's line in the log")
+			want := slices.Sorted(maps.Keys(line))
+			if got := cells(table, 1); !slices.Equal(got, want) {
+				t.Errorf("the table has %v; the program %v", got, want)
+			}
+			if got := line["transport"]; got != transport || !slices.Contains(cells(rowsOf(table)["transport"], 2), transport) {
+				t.Errorf("the transport is %q; want %q, and the table to name it", got, transport)
+			}
+		})
+	}
+}
+
+// converse has one session by one transport, from its opening to its close.
+func converse(t *testing.T, p *program, by resumable.Transport) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := resumable.Dial(ctx, "ws://"+p.addr+"/", &resumable.Options{Transports: []resumable.Transport{by}, CloseTimeout: patience})
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"time", "level", "msg"} { // of every line
-		delete(line, name)
-	}
-	want := slices.Sorted(maps.Keys(line))
-	if got := cells(operations(t, "A session's line in the log"), 1); !slices.Equal(got, want) {
-		t.Errorf("the table has %v; the program %v", got, want)
+	defer c.CloseNow()
+	if err := c.Close(1000, "bye"); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -212,6 +212,7 @@ func (c *client) point() (a aftermath) {
 		c.leave()
 		return a
 	}
+	c.last = k.kind
 	c.up.told, k.urgent = wire.Ack{}, true // what the one before was told may be lost with it
 	a = c.want()
 	a.stir = append(a.stir, k)

@@ -29,6 +29,7 @@ type client struct {
 	tokens   wire.Tokens
 	carriers []*carrier // attached, the oldest first
 	current  *carrier   // in use; nil: the client is away
+	last     wire.Kind  // of the one that was in use last; empty: none was
 	using    uint64     // the generation in use (§6.3), attached or not
 	turn     uint64     // the highest so far
 	answers  int        // to polls, that are on their way
@@ -191,7 +192,7 @@ func (c *client) ended(why session.Reason) {
 // story writes the line in the log about a session that has ended. The caller of
 // story holds mu.
 func (c *client) story(why session.Reason) func() {
-	s, backend := c.session, session.Close{}
+	s, last, backend := c.session, c.last, session.Close{}
 	if c.heard != nil {
 		backend = *c.heard
 	}
@@ -203,6 +204,6 @@ func (c *client) story(why session.Reason) func() {
 			up, down = s.Tally()
 		}
 		c.handler.log().Info("session ended", "session", session.Public(c.id), "route", c.handler.Route, "protocol", "resume",
-			"reason", why.String(), "code", backend.Code, "text", backend.Reason, "duration", time.Since(opened), "messages_up", up, "messages_down", down)
+			"reason", why.String(), "transport", last, "code", backend.Code, "text", backend.Reason, "duration", time.Since(opened), "messages_up", up, "messages_down", down)
 	}
 }
