@@ -7,7 +7,7 @@ func describe(key string) string { return descriptions[key] }
 // descriptions has one entry for each key; a test finds what is missing or left over.
 var descriptions = map[string]string{
 	"listen":          "Where clients come in: host:port, or unix:/path for a socket; one or a list.",
-	"trusted_proxies": "Addresses and CIDR prefixes of the proxies whose word on X-Forwarded-* and Forwarded is believed.",
+	"trusted_proxies": "Addresses and CIDR prefixes of the proxies whose word on X-Forwarded-* and Forwarded is believed; unix is who comes by a unix socket.",
 	"proxy_protocol":  "Demands a PROXY protocol header, v1 or v2, of every connection from a trusted proxy.",
 
 	"upstream":             "The backend: a URL, or a mapping of the keys below. It is short for one route / and takes what no route does.",
@@ -17,7 +17,7 @@ var descriptions = map[string]string{
 	"upstream.server_name": "The name that a wss backend must prove; by default the URL's host.",
 	"upstream.cert":        "A PEM file of the certificate to show to a wss backend that asks; needs key. Read at the start and at a reload only.",
 	"upstream.key":         "A PEM file of that certificate's key.",
-	"upstream.subprotocol": "Offered to the backend for sessions whose own protocol has no notion of one, such as Engine.IO's that begin by polling; raw clients bring their own.",
+	"upstream.subprotocol": "Offered to the backend for sessions whose client offers none, as one of Engine.IO that begins by polling; raw clients bring their own.",
 
 	"routes":          "Path prefixes and the backend of each. A route inherits every section that it does not set, key by key; flags and variables give it as YAML in one line.",
 	"routes.path":     "A prefix, compared by whole segments; the longest that matches wins. Written as clients send it, escapes and all.",
@@ -71,7 +71,7 @@ var descriptions = map[string]string{
 	"limits":                       "Bounds on what clients can take. The counts are 0 for a bound that follows from the descriptors the process may have, and off for none.",
 	"limits.connections":           "How many connections there may be; the next is refused with 503. 0: nineteen twentieths of what the descriptors allow.",
 	"limits.per_address":           "How many of them one client address (an IPv6 /64) may have; the next is refused with 429. 0: none.",
-	"limits.handshakes_per_second": "How fast one address may open connections; beyond it is 429. 0: a tenth of connections, at least 10, with bursts of connections.",
+	"limits.handshakes_per_second": "How fast one address may open connections; beyond it is 429. Bursts of twice as many pass, at least 10. 0: a tenth of connections, at least 10, with bursts of connections.",
 	"limits.message":               "The most bytes of one message on the wire; beyond it the sender gets 1009.",
 	"limits.body":                  "The most bytes of a fallback transport's request body; larger ones get 413.",
 	"limits.header_timeout":        "What a client has for its TLS handshake and again to send a request's head, and a trusted proxy for its PROXY header. The same for all routes.",
