@@ -26,7 +26,7 @@ func (h *hot) exact(name string) (certmagic.Certificate, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	c, found := h.certs[name]
-	if c.OCSPStaple != nil && !time.Now().Before(h.staples[name].end) {
+	if st := h.staples[name]; st == nil || !time.Now().Before(st.end) {
 		c.OCSPStaple = nil
 	}
 	return c, found

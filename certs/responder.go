@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,11 @@ const (
 	// maxSkew is what a responder's clock may be ahead of ours. Where a response is
 	// made when it is asked for, none would do for a clock that is a second late.
 	maxSkew = 5 * time.Minute
+	// maxSignature bounds the signature of an answer, and so the RSA key of who signs
+	// it, which is as long: to 8192 bits, as crypto/tls does. A key comes with the
+	// answer and is used before it is known whose it is; one of 60,000 bits takes a
+	// third of a second.
+	maxSignature = 8192 / 8
 )
 
 // responderClient asks responders. Where they speak https it trusts roots, nil for the
@@ -73,6 +79,9 @@ func readStaple(text []byte, leaf, issuer *x509.Certificate, now time.Time) (*oc
 	if len(text) > maxStaple {
 		return nil, fmt.Errorf("the OCSP response has more than %d bytes", maxStaple)
 	}
+	if n := signatureSize(text); n > maxSignature {
+		return nil, fmt.Errorf("the OCSP response has a signature of %d bytes; at most %d", n, maxSignature)
+	}
 	answer, err := ocsp.ParseResponseForCert(text, leaf, issuer)
 	if err != nil {
 		return nil, fmt.Errorf("reading an OCSP response: %w", err)
@@ -94,6 +103,29 @@ func readStaple(text []byte, leaf, issuer *x509.Certificate, now time.Time) (*oc
 		return nil, errors.New("the OCSP response is over")
 	}
 	return answer, nil
+}
+
+// signatureSize is how long the signature of a response is (RFC 6960 section 4.2.1); 0
+// if there is none.
+func signatureSize(text []byte) int {
+	var outer struct {
+		Status asn1.Enumerated
+		Bytes  struct {
+			Type asn1.ObjectIdentifier
+			Text []byte
+		} `asn1:"explicit,tag:0,optional"`
+	}
+	var basic struct {
+		Data, Algorithm asn1.RawValue
+		Signature       asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(text, &outer); err != nil {
+		return 0
+	}
+	if _, err := asn1.Unmarshal(outer.Bytes.Text, &basic); err != nil {
+		return 0
+	}
+	return len(basic.Signature.Bytes)
 }
 
 // endOf is when a response is over: no later than the certificate of who signed it.

@@ -3,15 +3,19 @@ package certs
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,6 +122,31 @@ func TestStapleEndsWithItsSigner(t *testing.T) {
 			t.Error("it is there behind the end of its signer")
 		}
 	})
+}
+
+// A hollow key has no private half; what it signs is as long as it is.
+type hollow struct{ key *rsa.PublicKey }
+
+func (h hollow) Public() crypto.PublicKey { return h.key }
+
+func (h hollow) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return bytes.Repeat([]byte{1}, h.key.Size()), nil
+}
+
+// With a key that is too large, which anybody may put into a response, nothing is
+// reckoned: see maxSignature.
+func TestAKeyThatTakesLong(t *testing.T) {
+	i, stranger := newIssuer(t), newIssuer(t)
+	leaf := i.leaf(t, 7, 13*week, at).Leaf
+	for bits, want := range map[uint]string{8192: "bad signature", 8200: "a signature of 1025 bytes", 60000: "a signature of 7500 bytes"} {
+		n := new(big.Int).Lsh(big.NewInt(1), bits)
+		key := hollow{&rsa.PublicKey{N: n.Sub(n, big.NewInt(1)), E: 1<<31 - 1}}
+		cert := sign(t, &x509.Certificate{SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(week)}, stranger.cert, key, stranger.key)
+		text := issuer{i.cert, key}.answer(t, 7, week, func(r *ocsp.Response) { r.Certificate = cert })
+		if _, err := readStaple(text, leaf, i.cert, time.Now()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d bits: %v; want %q", bits, err, want)
+		}
+	}
 }
 
 // stockChain stocks a certificate for a.example that has its issuer with it and names
