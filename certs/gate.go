@@ -60,10 +60,12 @@ func newGate(life context.Context, o OnDemand, failed func(string)) *gate {
 	if len(o.Allow) > 0 {
 		g.allow = newNameSet(o.Allow)
 	}
+	t := newTransport(askTime)
+	t.MaxIdleConnsPerHost, t.IdleConnTimeout, t.ForceAttemptHTTP2 = 4, 30*time.Second, true
 	g.client = &http.Client{
 		Timeout:       askTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 16 << 10},
+		Transport:     t,
 	}
 	return g
 }

@@ -3,7 +3,9 @@ package certs
 import (
 	"crypto/tls"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -114,4 +116,34 @@ func TestCloseEndsEverything(t *testing.T) {
 	if locks, err := filepath.Glob(filepath.Join(s.Storage, "locks", "*")); len(locks) > 0 || err != nil {
 		t.Errorf("locks are left: %q, %v", locks, err)
 	}
+}
+
+// Who is asked by https, and says nothing where the handshake should be, costs no
+// connection for longer than the question: http.Transport by itself would wait for ever.
+func TestSilenceBeforeTLS(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	before, at := running(), "https://"+l.Addr().String()
+	g := newGate(t.Context(), OnDemand{Ask: at}, func(string) {})
+	defer g.close()
+	i := newIssuer(t)
+	c := i.leaf(t, 7, 13*week, at)
+	var asking sync.WaitGroup
+	for n := range 8 {
+		asking.Go(func() {
+			if err := g.judge(t.Context(), fmt.Sprintf("n%d.example", n)); err == nil {
+				t.Error("it is allowed")
+			}
+		})
+	}
+	asking.Go(func() {
+		if _, err := newStaple(&c.Certificate).fetch(t.Context(), responderClient(nil)); err == nil {
+			t.Error("there is a response")
+		}
+	})
+	asking.Wait()
+	eventually(t, "the end of what is left", func() bool { return len(ours(before)) == 0 })
 }
