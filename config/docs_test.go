@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -101,5 +102,33 @@ func TestReferenceNamesWhatIsPlanned(t *testing.T) {
 		if !strings.Contains(missing, "`"+word+"`") {
 			t.Errorf("%s is not named as missing in %s", word, docs)
 		}
+	}
+}
+
+// Each configuration that the documents show is one.
+func TestSnippetsOfTheDocs(t *testing.T) {
+	names, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, rest := range strings.Split(string(b), "\n```yaml\n")[1:] {
+			text, _, _ := strings.Cut(rest, "\n```")
+			if !strings.Contains(text, "upstream:") {
+				text += "\nupstream: ws://127.0.0.1:9000"
+			}
+			if _, err := Parse(fmt.Sprintf("%s, snippet %d", name, i+1), []byte(text)); err != nil {
+				t.Error(err)
+			}
+			found++
+		}
+	}
+	if found < 8 {
+		t.Errorf("only %d snippets were found", found)
 	}
 }

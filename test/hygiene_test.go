@@ -57,6 +57,42 @@ func TestNoPlacesOfOneMachine(t *testing.T) {
 	}
 }
 
+// A link within the documents leads to a file that is there, and to one of its headings.
+func TestLinksOfTheFiles(t *testing.T) {
+	files := tracked(t)
+	link, found := regexp.MustCompile(`\]\(([^)\s#]*)(?:#([^)\s]*))?\)`), 0
+	for name, b := range files {
+		if filepath.Ext(name) != ".md" {
+			continue
+		}
+		for _, m := range link.FindAllSubmatch(b, -1) {
+			to, heading := filepath.Join(filepath.Dir(name), string(m[1])), string(m[2])
+			if len(m[1]) == 0 {
+				to = name
+			}
+			if text, there := files[to]; !there {
+				t.Errorf("%s: there is no %s", name, m[1])
+			} else if heading != "" && !anchors(text)[heading] {
+				t.Errorf("%s: %s has no heading %q", name, to, heading)
+			}
+			found++
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d links were found", found)
+	}
+}
+
+// anchors are a document's headings as links name them.
+func anchors(text []byte) map[string]bool {
+	all := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllSubmatch(text, -1) {
+		plain := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(string(m[1])), "")
+		all[strings.ReplaceAll(plain, " ", "-")] = true
+	}
+	return all
+}
+
 func TestGoFilesAreFormatted(t *testing.T) {
 	cmd := exec.Command(need(t, "gofmt"), "-l", ".")
 	cmd.Dir = ".."
