@@ -171,6 +171,9 @@ func (c *Conn) take() (m message, ok bool, err error) {
 // at most the window and one message are kept. When ctx ends meanwhile, the message was not
 // queued. Text that is not UTF-8 is an error, and so is a message larger than the
 // server takes (ErrTooLarge); both do no harm to the connection.
+//
+// Where Transport is Plain, Write waits for the socket instead. When ctx ends within a
+// message nothing more can be written.
 func (c *Conn) Write(ctx context.Context, t Type, p []byte) error {
 	if t != Binary && (t != Text || !utf8.Valid(p)) {
 		return errors.New("writing: type must be Binary, or Text with UTF-8")

@@ -75,5 +75,6 @@ var (
 	errNoAnswer = errors.New("no answer in time")
 	errMute     = errors.New("something on the way holds streams back")
 	errDropped  = errors.New("another carrier took over")
+	errDeaf     = errors.New("the server takes no messages")
 	errStray    = errors.New("welcomed to another session")
 )

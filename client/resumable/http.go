@@ -43,7 +43,7 @@ type exchange struct {
 	use   bool     // or a USE
 	hello bool     // it is the first
 	made  time.Time
-	had   uint64        // the message that was awaited then
+	had   uint64        // what had come by then
 	limit time.Duration // for the answer to begin, and then between two parts of it; 0: none
 	late  *time.Timer   // which rings then; nil: there is no limit
 }
@@ -85,6 +85,7 @@ func (k *carrier) ask(ctx context.Context, x exchange, mute *watch) error {
 	if err := k.c.checkAnswer(a); err != nil {
 		return err
 	}
+	k.c.meets()
 	k.c.mu.Lock()
 	k.multi = a.ProtoMajor >= 2
 	k.c.mu.Unlock()
@@ -138,6 +139,16 @@ func (c *Conn) checkAnswer(a *http.Response) error {
 type statusError struct {
 	status int
 	kind   string
+}
+
+// passes says that it may be another soon: what is on the way is at its bounds, or has
+// nobody behind it.
+func (e *statusError) passes() bool {
+	switch e.status {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
 
 func (e *statusError) Error() string {
@@ -296,7 +307,9 @@ func (k *carrier) stream() error {
 }
 
 // poll asks again and again. A request that fails is repeated once; the second failure
-// is the end of the carrier (§3.4).
+// is the end of the carrier (§3.4). Behind one that failed at once an answer at once that
+// brings nothing says little, since it is to a PING: where each second request fails, the
+// two would go round and round.
 func (k *carrier) poll() error {
 	c := k.c
 	c.mu.Lock()
@@ -306,10 +319,11 @@ func (k *carrier) poll() error {
 		return err
 	}
 	x := exchange{kind: wire.Poll, hello: true, body: body, named: k.token, limit: openLimit, upto: k.at}
+	hasty := false // the last that failed did so at once
 	for failed, dropped := 0, 0; failed < 2; {
 		err = k.do(x)
-		proven := k.settle(x, err)
-		if err == nil && c.inVain(k, x) {
+		proven, soon := k.settle(x, err), time.Since(x.made) < shortLife
+		if err == nil && c.inVain(x) {
 			dropped++
 			if dropped > vainTries {
 				sleep(k.ctx, random(backoff(c.o.MinBackoff, c.o.MaxBackoff, dropped-vainTries)))
@@ -321,11 +335,14 @@ func (k *carrier) poll() error {
 		case k.ctx.Err() != nil:
 			return context.Cause(k.ctx)
 		case err == nil:
-			failed = 0
+			if !hasty || !soon || !c.nothingNew(x) {
+				failed = 0
+			}
 		case !proven || final(err) || c.left():
 			return err
 		default:
 			failed++
+			hasty = soon
 		}
 		if errors.Is(err, errNoAnswer) {
 			c.wg.Go(c.renew())

@@ -25,19 +25,20 @@ const (
 type keeper struct {
 	protocol  string
 	racing    bool
-	since     time.Time   // of the race
-	todo      []wire.Kind // that are not begun yet
-	errs      []error     // of the race
-	tries     int         // races in a row that failed
-	cuts      int         // carriers in a row that were cut when they had just come into use
-	across    uint64      // what messages got across until the last was lost
-	retryAt   time.Time   // for the next
-	notBefore time.Time   // what a server asked for
-	last      wire.Kind   // that worked
-	wsFailed  bool        // with HTTP working then, WebSocket is blocked
-	mute      bool        // a stream was held back
-	probed    time.Time   // when a WebSocket was begun last
-	leaving   bool        // a GOAWAY came
+	since     time.Time       // of the race
+	todo      []wire.Kind     // that are not begun yet
+	errs      []*carrierError // of the opening: the last of each kind
+	met       bool            // a server of this protocol answered, whatever became of it
+	tries     int             // races in a row that failed
+	cuts      int             // carriers in a row that were cut when they had just come into use
+	across    uint64          // what messages got across until the last was lost
+	retryAt   time.Time       // for the next
+	notBefore time.Time       // what a server asked for
+	last      wire.Kind       // that worked
+	wsFailed  bool            // with HTTP working then, WebSocket is blocked
+	mute      bool            // a stream was held back
+	probed    time.Time       // when a WebSocket was begun last
+	leaving   bool            // a GOAWAY came
 	leave     time.Duration
 	away      time.Time // since when there is no carrier; zero: there is one
 	why       error     // what ended the last carrier
@@ -166,7 +167,7 @@ func (c *Conn) reachLocked(now time.Time) (next time.Time) {
 		if now.Before(p.retryAt) {
 			return earlier(end, p.retryAt)
 		}
-		p.racing, p.since, p.retryAt, p.errs, p.todo = true, now, time.Time{}, nil, c.idleLocked(now)
+		p.racing, p.since, p.retryAt, p.todo = true, now, time.Time{}, c.idleLocked(now)
 	}
 	if next = earlier(end, c.raceLocked(now)); !c.ranLocked(now) {
 		return next
@@ -191,8 +192,9 @@ func (c *Conn) unreachableLocked() {
 		c.endLocked(&Gone{"expired"}, 0)
 		return
 	}
-	if len(c.keep.errs) == 0 {
-		c.keep.errs = []error{errNoAnswer}
+	all := []error{errNoAnswer}
+	for i, err := range c.keep.errs {
+		all = append(all[:i], err)
 	}
-	c.endLocked(fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(c.keep.errs...)), 0)
+	c.endLocked(fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(all...)), 0)
 }

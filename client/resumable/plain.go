@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
+
+	"sidecar/protocol/resume/wire"
 )
 
 // plain is a WebSocket to a server that is no sidecar (§3.1).
@@ -54,6 +57,9 @@ func (c *Conn) becomePlain(k *carrier, w *websocket.Conn, release context.Cancel
 		w: w, protocol: w.Subprotocol(), limit: c.o.CloseTimeout, release: release,
 		messages: make(chan message), ended: make(chan struct{}), stop: make(chan struct{}), writes: make(chan struct{}, 1),
 	}
+	if p.protocol == wire.NoSubprotocol { // it stands for none
+		p.protocol = ""
+	}
 	w.SetReadLimit(int64(c.o.MaxMessage))
 	c.plain = p
 	c.keep.told = Plain
@@ -67,6 +73,10 @@ func (p *plain) run() {
 	defer close(p.ended)
 	for {
 		t, data, err := p.w.ReadMessage()
+		if err == nil && t == websocket.TextMessage && !utf8.Valid(data) { // RFC 6455 §8.1
+			p.closeWrite(websocket.CloseInvalidFramePayloadData, "")
+			err = errors.New("a text message is no UTF-8")
+		}
 		if err != nil {
 			p.end(p.told(err))
 			p.release()
@@ -128,9 +138,14 @@ func (p *plain) write(ctx context.Context, t Type, data []byte) error {
 	if err := p.why(); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { p.w.NetConn().SetWriteDeadline(time.Unix(1, 0)) })
-	defer stop()
-	switch err := p.w.WriteMessage(int(t), data); {
+	over, late := make(chan struct{}), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { defer close(late); p.interrupt(over) })
+	err := p.w.WriteMessage(int(t), data)
+	close(over)
+	if !stop() {
+		<-late // or it would interrupt the next
+	}
+	switch {
 	case errors.Is(err, websocket.ErrCloseSent):
 		return ErrClosed
 	case err != nil && ctx.Err() != nil:
@@ -140,6 +155,21 @@ func (p *plain) write(ctx context.Context, t Type, data []byte) error {
 	}
 	return nil
 }
+
+// interrupt ends a write that is under way. gorilla sets the deadline anew for each frame.
+func (p *plain) interrupt(over <-chan struct{}) {
+	for again := time.NewTicker(interruptEvery); ; {
+		p.w.NetConn().SetWriteDeadline(time.Unix(1, 0))
+		select {
+		case <-over:
+			again.Stop()
+			return
+		case <-again.C:
+		}
+	}
+}
+
+const interruptEvery = 10 * time.Millisecond
 
 // closeWrite sends a close frame, once.
 func (p *plain) closeWrite(code int, reason string) error {
@@ -161,4 +191,11 @@ func (p *plain) closeNow() error {
 	})
 	<-p.ended
 	return nil
+}
+
+// meets: who chose this protocol is a server of it, and no plain WebSocket is wanted there.
+func (c *Conn) meets() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep.met = true
 }

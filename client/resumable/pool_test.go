@@ -240,3 +240,30 @@ func TestConnectionsDoNotPileUp(t *testing.T) {
 		})
 	}
 }
+
+// Sends may go by another connection than their stream, and that one may have died.
+func TestSendsLeaveADeadConnection(t *testing.T) {
+	cert, roots := exampleCertificate()
+	synctest.Test(t, func(t *testing.T) {
+		r := newTLSRig(t, cert)
+		d := mortals{r: r}
+		c, err := Dial(t.Context(), "wss://example.com/", &Options{DialContext: d.dial, TLS: &tls.Config{RootCAs: roots}, Transports: []Transport{Stream}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.CloseNow()
+		c.mu.Lock()
+		c.wg.Go(c.renew())
+		c.mu.Unlock()
+		r.echo(c, "by a connection of its own")
+		d.mu.Lock()
+		n := len(d.all)
+		d.all[n-1].Store(true)
+		d.mu.Unlock()
+		start := time.Now()
+		r.echo(c, "by the next")
+		if took := time.Since(start); n != 2 || took > 12*time.Second {
+			t.Errorf("of %d connections one died: the echo took %v; want 2, and 11s and a little", n, took)
+		}
+	})
+}

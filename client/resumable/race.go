@@ -1,6 +1,7 @@
 package resumable
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -19,7 +20,7 @@ const (
 
 // raceLocked begins the carriers whose time has come.
 func (c *Conn) raceLocked(now time.Time) (next time.Time) {
-	next = now.Add(openLimit)
+	next = c.againLocked(now)
 	c.keep.todo = slices.DeleteFunc(c.keep.todo, func(kind wire.Kind) bool {
 		if due := c.dueLocked(kind, now); now.Before(due) {
 			next = earlier(next, due)
@@ -31,6 +32,30 @@ func (c *Conn) raceLocked(now time.Time) (next time.Time) {
 	if alone := c.aloneLocked(); now.Before(alone) {
 		next = earlier(next, alone) // the race may be over then
 	}
+	return next
+}
+
+// againLocked has an opening try again, by back-off, what failed beside carriers that hang:
+// it would fail with them, for the one bad answer of a server that starts.
+func (c *Conn) againLocked(now time.Time) (next time.Time) {
+	p, next := &c.keep, now.Add(openLimit)
+	if c.welcome != nil || len(c.carriers) == 0 {
+		return next
+	}
+	failed := slices.DeleteFunc(c.idleLocked(now), func(kind wire.Kind) bool { return slices.Contains(p.todo, kind) })
+	switch alone := c.aloneLocked(); {
+	case len(failed) == 0:
+		return next
+	case now.Before(alone):
+		return alone
+	case p.retryAt.IsZero():
+		p.tries++
+		p.retryAt = c.retryLocked(now)
+	}
+	if now.Before(p.retryAt) {
+		return earlier(next, p.retryAt)
+	}
+	p.todo, p.retryAt = append(failed, p.todo...), time.Time{}
 	return next
 }
 
@@ -109,9 +134,28 @@ func (c *Conn) orderLocked(now time.Time) []wire.Kind {
 	return kinds
 }
 
-// idleLocked is the order of those kinds of which no carrier lives.
+// idleLocked is the order of those kinds of which no carrier lives, and that have not said
+// no to this opening.
 func (c *Conn) idleLocked(now time.Time) []wire.Kind {
-	return slices.DeleteFunc(c.orderLocked(now), c.aliveLocked)
+	return slices.DeleteFunc(c.orderLocked(now), func(kind wire.Kind) bool {
+		return c.aliveLocked(kind) || c.welcome == nil && c.keep.no(kind)
+	})
+}
+
+// note keeps what the last carrier of each kind met.
+func (p *keeper) note(kind wire.Kind, err error) {
+	p.errs = slices.DeleteFunc(p.errs, func(e *carrierError) bool { return e.kind == kind })
+	p.errs = append(p.errs, &carrierError{kind, err})
+}
+
+// no says that a kind is not to be tried again in an opening: who answers is no sidecar, or
+// takes none of it, or holds it back. A plain WebSocket is tried once.
+func (p *keeper) no(kind wire.Kind) bool {
+	return slices.ContainsFunc(p.errs, func(e *carrierError) bool {
+		s := (*statusError)(nil)
+		lasts := kind == kindPlain || errors.Is(e.err, errMute) || errors.As(e.err, &s) && !s.passes()
+		return e.kind == kind && lasts
+	})
 }
 
 // dueLocked is when the next of a race begins (§11.1). A poll is for where a stream of the
@@ -119,10 +163,12 @@ func (c *Conn) idleLocked(now time.Time) []wire.Kind {
 func (c *Conn) dueLocked(kind wire.Kind, now time.Time) time.Time {
 	never := now.Add(openLimit)
 	switch {
+	case kind == kindPlain && (c.keep.met || c.aliveLocked(wire.WebSocket)):
+		return never
 	case len(c.carriers) == 0:
 		return now
-	case kind == kindPlain:
-		return never
+	case kind == kindPlain: // what lives may be a request that an application does not answer
+		return c.aloneLocked().Add(besideStream)
 	case kind == wire.Poll && c.bornSinceLocked(wire.Stream, c.keep.since):
 		if c.welcome == nil { // it may have begun, and wait for the backend, or be stuck
 			return c.aloneLocked().Add(besideStream)

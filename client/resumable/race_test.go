@@ -240,3 +240,59 @@ func TestOpeningTakesNoLongerThanItMay(t *testing.T) {
 		}
 	})
 }
+
+// One bad answer beside a WebSocket that hangs does not spoil an opening.
+func TestOpeningTriesAgainBesideWhatHangs(t *testing.T) {
+	for _, kinds := range [][]Transport{{WebSocket, Stream, Poll}, {WebSocket, Stream}, {WebSocket, Poll}} {
+		t.Run(string(kinds[len(kinds)-1]), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				r.f.set(wire.WebSocket, hanging)
+				for _, kind := range []wire.Kind{wire.Stream, wire.Poll} {
+					r.f.set(kind, func(w http.ResponseWriter, q *http.Request) bool {
+						r.f.set(kind, nil)
+						return badGateway(w, q)
+					})
+				}
+				start := time.Now()
+				c := r.open(r.options(kinds...))
+				if took := time.Since(start); took > 1500*time.Millisecond {
+					t.Errorf("open after %v; want 1.5s at most", took)
+				}
+				r.echo(c, "hello")
+			})
+		})
+	}
+}
+
+// Nobody is asked again in an opening who said that there is no sidecar, and all others only
+// now and then.
+func TestOpeningTriesAgainByBackOff(t *testing.T) {
+	for name, test := range map[string]struct {
+		hook func(http.ResponseWriter, *http.Request) bool
+		most int
+	}{"no sidecar": {refused, 1}, "nobody there": {badGateway, 15}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				var asked times
+				r.f.set(wire.WebSocket, hanging)
+				r.f.set(wire.Stream, noting(&asked, test.hook))
+				r.f.set(wire.Poll, test.hook)
+				start := time.Now()
+				_, err := Dial(t.Context(), "ws://server.test/", r.options())
+				if took := time.Since(start); !errors.Is(err, ErrUnreachable) || took != 20*time.Second {
+					t.Errorf("Dial: %v after %v; want ErrUnreachable after 20s", err, took)
+				}
+				if n := len(asked.list()); n > test.most || test.most > 1 && n < 3 {
+					t.Errorf("asked for %d streams; want %d at most", n, test.most)
+				}
+				for _, what := range []string{"websocket: ", "stream: ", "poll: "} {
+					if strings.Count(err.Error(), what) != 1 {
+						t.Errorf("%q does not tell of %q once", err, what)
+					}
+				}
+			})
+		})
+	}
+}

@@ -2,6 +2,7 @@ package resumable
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"sidecar/protocol/resume/wire"
@@ -11,6 +12,7 @@ import (
 // the carrier is over. It returns an error where the carrier is of no use for them.
 func (k *carrier) sends() error {
 	c := k.c
+	var err error
 	for failed := 0; failed < sendTries; {
 		x, ok := c.sendNext(k)
 		if !ok {
@@ -21,7 +23,7 @@ func (k *carrier) sends() error {
 				return nil
 			}
 		}
-		err := k.do(x)
+		err = k.do(x)
 		k.settle(x, err)
 		if k.ctx.Err() != nil {
 			return nil
@@ -29,7 +31,12 @@ func (k *carrier) sends() error {
 		if final(err) {
 			return err
 		}
-		if err == nil && !c.droppedAll(x) {
+		switch {
+		case errors.Is(err, errNoAnswer):
+			c.wg.Go(c.renew())
+		case err == nil && c.droppedAll(x):
+			err = errDeaf
+		case err == nil:
 			failed = 0
 			continue
 		}
@@ -37,7 +44,7 @@ func (k *carrier) sends() error {
 			return nil
 		}
 	}
-	return errNoAnswer
+	return err
 }
 
 // sleep waits, unless ctx ends first.
@@ -67,13 +74,15 @@ func (c *Conn) left() bool {
 }
 
 // inVain: a poll was answered at once, and for nothing.
-func (c *Conn) inVain(k *carrier, x exchange) bool {
-	if c.droppedAll(x) {
-		return true
-	}
+func (c *Conn) inVain(x exchange) bool {
+	return c.droppedAll(x) || !x.data && !x.use && c.nothingNew(x) && time.Since(x.made) < vainTime
+}
+
+// nothingNew: nothing of a message got across, either way, since a request was made.
+func (c *Conn) nothingNew(x exchange) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !x.data && !x.use && x.had == c.in.ack().Next() && x.from == c.out.taken && time.Since(x.made) < vainTime
+	return x.had == c.in.took && x.from == c.out.taken
 }
 
 // settle takes a request's fate: what did not come goes again (§3.5). It reports
@@ -139,11 +148,12 @@ func (c *Conn) pollNext(k *carrier) exchange {
 
 // continueLocked makes a request of a carrier that was welcomed (§5.5).
 func (c *Conn) continueLocked(k *carrier, kind wire.Kind, take bool) exchange {
-	x := exchange{kind: kind, made: time.Now(), had: c.in.ack().Next(), named: c.tokenLocked(nil), use: k.use}
+	x := exchange{kind: kind, made: time.Now(), had: c.in.took, named: c.tokenLocked(nil), use: k.use}
 	x.body = wire.Continue{Generation: k.born, Session: c.welcome.Session, Token: x.named}.Append(nil)
-	x.body = c.in.tell().Append(x.body)
 	if k == c.used {
-		c.ackDue = false
+		x.body, c.ackDue = c.in.tell().Append(x.body), false
+	} else { // it may be dropped at any time, and nobody would say this again
+		x.body = c.in.ack().Append(x.body)
 	}
 	if k.pong != nil {
 		x.body, k.pong = wire.AppendPong(x.body, k.pong), nil

@@ -140,7 +140,7 @@ func (c *Conn) lostLocked(k *carrier, err error) {
 	if c.err == nil && doubtful(k, err) {
 		c.wg.Go(c.renew())
 	}
-	if k.check && !k.proven() && k.replaces(c.used) {
+	if k.check && !k.proven() && k.replaces(c.used) && !answers(err) {
 		c.lostLocked(c.used, errSilent)
 	}
 	signal(c.kick)
@@ -150,6 +150,12 @@ func (c *Conn) lostLocked(k *carrier, err error) {
 // by now, which was never in doubt.
 func (k *carrier) replaces(used *carrier) bool {
 	return k.next && used != nil && used.kind == k.kind
+}
+
+// answers: what ended a check says that the network works.
+func answers(err error) bool {
+	s, no := (*statusError)(nil), (*Refused)(nil)
+	return errors.As(err, &s) && s.passes() || errors.As(err, &no)
 }
 
 // doubtful: the end of k says that connections may have died in silence.
@@ -168,9 +174,7 @@ func (c *Conn) learnLocked(k *carrier, err error) {
 	case !k.proven():
 		p.wsFailed = p.wsFailed || k.kind == wire.WebSocket
 		p.mute = p.mute || errors.Is(err, errMute)
-		if len(p.errs) < maxAlive {
-			p.errs = append(p.errs, &carrierError{k.kind, err})
-		}
+		p.note(k.kind, err)
 		return
 	case k.kind == wire.WebSocket && c.o.Memory.lost(c.ws.Host, age):
 		p.wsFailed = true
@@ -190,13 +194,15 @@ func (c *Conn) checkLocked(now time.Time) {
 	p.cuts = 0
 	switch {
 	case k == nil:
-		p.tries, p.leaving, p.retryAt = 0, false, time.Time{}
+		p.tries, p.leaving, p.retryAt, p.notBefore = 0, false, time.Time{}, time.Time{}
 		c.wg.Go(c.renew())
 		for _, begun := range c.carriers {
 			begun.limit = earlier(begun.limit, now.Add(askedTwice)) // it may hang in a network that is gone
 		}
 	case k.kind == wire.WebSocket && k.judging != nil:
-		k.askLocked(now, askedTwice)
+		if k.asked.IsZero() || k.patience != askedTwice { // else it is being asked
+			k.askLocked(now, askedTwice)
+		}
 	case slices.ContainsFunc(c.carriers, func(o *carrier) bool { return o.check && !o.proven() }):
 		// it is being asked
 	default:

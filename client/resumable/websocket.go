@@ -46,7 +46,7 @@ func (c *Conn) dialWebSocket(ctx context.Context, protocols []string) (*websocke
 	}
 	w, r, err := d.DialContext(ctx, c.ws.String(), c.o.Header)
 	if r != nil && errors.Is(err, websocket.ErrBadHandshake) {
-		return nil, fmt.Errorf("opening: status %d in the place of 101", r.StatusCode)
+		return nil, fmt.Errorf("opening: %w", &statusError{r.StatusCode, r.Header.Get("Content-Type")})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening: %w", err)
@@ -112,6 +112,7 @@ func (k *carrier) runWebSocket() error {
 	if w.Subprotocol() != wire.Subprotocol {
 		return c.becomePlain(k, w, cancel)
 	}
+	c.meets()
 	defer cancel()
 	stop = context.AfterFunc(k.ctx, func() { time.AfterFunc(k.grace(), cancel) })
 	defer stop()

@@ -119,6 +119,7 @@ func (c *Conn) moveLocked(k *carrier) {
 		k.ping = k.kind == wire.WebSocket // whose PONG says that the USE came
 	}
 	c.in.untold()
+	c.keep.ackWaits = false // the one before may have had longer
 	c.acknowledgeLocked()
 	k.nudge()
 }
