@@ -57,7 +57,7 @@ func TestImageIsSmallAndUnprivileged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"CGO_ENABLED=0", "-trimpath"} {
+	for _, want := range []string{"CGO_ENABLED=0", "-trimpath", "-X sidecar/server.built=$VERSION"} {
 		if !bytes.Contains(b, []byte(want)) {
 			t.Errorf("the program is not built with %s", want)
 		}
@@ -91,6 +91,9 @@ func TestProgramRunsAsInTheImage(t *testing.T) {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
 		}
 		return cmd
+	}
+	if out, err := bare("version").CombinedOutput(); !strings.HasPrefix(string(out), "sidecar v0.0.0-test ") {
+		t.Errorf("version: %v: %s; want the one it was built with", err, out)
 	}
 	p := execute(t, bare("--listen", "127.0.0.1:0", "--ops.listen", "127.0.0.1:0", "--upstream", "ws://"+a.addr, "--log.format", "json"))
 	c := dial(t, "ws://"+p.addr+"/?id=x")
