@@ -27,7 +27,12 @@ type denied struct {
 	until    time.Time // no order before
 }
 
-var errLater = errors.New("getting a certificate failed a short time ago")
+var (
+	errLater = errors.New("getting a certificate failed a short time ago")
+	// errEnded is for one that is new and has expired: with a clock that is far ahead
+	// each handshake would lead to an order, and the orders to the authority's limits.
+	errEnded = errors.New("the new certificate has expired by this machine's clock")
+)
 
 // demanded is the certificate of a handshake for a name on demand; c is the one in
 // memory, if it is found. Whoever comes first has it read from storage, ordered or
@@ -50,13 +55,15 @@ func (m *managed) demanded(hello *tls.ClientHelloInfo, name string, g *gate, c c
 		m.jobs.join(name, func() error { return m.supply(name, g) })
 		return &c.Certificate, nil
 	}
-	if err := m.await(ctx, &m.jobs, name, func() error { return m.supply(name, g) }); err != nil {
+	err := m.await(ctx, &m.jobs, name, func() error { return m.supply(name, g) })
+	c, found = m.hot.find(name)
+	switch {
+	case found && !errors.Is(err, errNotAllowed): // expired perhaps, as one of the scope
+		return &c.Certificate, nil
+	case err != nil:
 		return nil, unlessRefused(err)
 	}
-	if c, found = m.hot.find(name); !found {
-		return nil, fmt.Errorf("there is no certificate for %q", name)
-	}
-	return &c.Certificate, nil
+	return nil, fmt.Errorf("there is no certificate for %q", name)
 }
 
 // await has do done for name, unless it is under way, and waits for its end.
@@ -134,6 +141,9 @@ func (m *managed) supply(name string, g *gate) error {
 		return errLater
 	}
 	err := m.ensure(ctx, m.demand, name)
+	if c, found := m.hot.exact(name); err == nil && found && c.Expired() {
+		err = errEnded
+	}
 	if m.life.Err() == nil || err == nil {
 		m.supplied(name, err)
 	}

@@ -1,6 +1,9 @@
 package certs
 
 import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,4 +32,55 @@ func TestOrdersOnDemandThatHang(t *testing.T) {
 		close(b.office.wait)
 		b.within(time.Minute, "the certificate", func() bool { return b.leaf(name) != nil })
 	})
+}
+
+// By a clock that is far ahead whatever the authority issues has expired. Clients, whose
+// clocks are right, are served; but not each of their handshakes is an order.
+func TestAClockFarAheadOrdersLittle(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		const name = "ahead.demand.example"
+		b := open(t, dir, onDemand("*.demand.example"))
+		b.local.life = -time.Hour
+		for range 60 {
+			if b.leaf(name) == nil {
+				t.Fatal("it is not served")
+			}
+			time.Sleep(time.Second)
+		}
+		if n := b.office.of(name); n < 2 || n > 5 {
+			t.Errorf("%d orders in a minute; want some, and few", n)
+		}
+		if n := b.said.lines(`do="see that the clock is right"`); n != int(b.office.of(name)) {
+			t.Errorf("%d lines that say why; want one for each order", n)
+		}
+		b.local.life = leafLife // the clock is set
+		b.within(2*time.Minute, "one that lasts", func() bool { return time.Now().Before(b.leaf(name).NotAfter) })
+	})
+}
+
+// A name that is allowed no longer is not served by what has expired.
+func TestAnExpiredCertificateOfANameThatIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	var a asker
+	s := httptest.NewServer(&a)
+	defer s.Close()
+	a.status.Store(http.StatusForbidden)
+	const name = "refused.demand.example"
+	stock(t, dir, name, time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour), name)
+	set := internalSettings("own.example")
+	set.OnDemand.Ask = s.URL
+	log := slog.New(slog.DiscardHandler)
+	m, err := manage(set, Environment{Log: log}.withDefaults(), newShelf(dir, log), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	c, err := m.load(t.Context(), m.demand, name) // as it was when the name was allowed
+	if err != nil || !c.Expired() {
+		t.Fatalf("in storage: %v, %v", c, err)
+	}
+	if got, err := m.get(helloOf(name)); got != nil || err != nil {
+		t.Errorf("got %v, %v; want neither, for the alert unrecognized_name", got, err)
+	}
 }

@@ -129,6 +129,8 @@ func remedy(err error) string {
 	switch {
 	case errors.As(err, &p) && remedies[kind(p)] != "":
 		return remedies[kind(p)]
+	case errors.Is(err, errEnded):
+		return "see that the clock is right"
 	case errors.As(err, &unknown):
 		return "name the roots of the authority's own certificate in tls.ca_roots"
 	case errors.As(err, &network):
