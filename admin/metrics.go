@@ -15,7 +15,7 @@ import (
 const other = "other"
 
 // Reasons are why a request can be answered without asking any backend.
-var Reasons = []string{"no_route", "target", "method", "dot_segment", "protocol", "host", "streams", "certificate"}
+var Reasons = []string{"no_route", "target", "method", "dot_segment", "protocol", "host", "streams", "connections", "certificate"}
 
 // Metrics are the program's numbers, in a registry of their own. All labels are
 // from fixed sets or are the operator's own route names. Methods may be called

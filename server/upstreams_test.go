@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"sidecar/access"
@@ -80,6 +81,9 @@ func TestSessionsAndPlainRequestsShareTheDescriptors(t *testing.T) {
 	go slow()
 	if got := <-statuses; got != http.StatusServiceUnavailable {
 		t.Errorf("one more plain request: %d; want 503", got)
+	}
+	if _, text := s.opsGet("/metrics"); !strings.Contains(text, `sidecar_requests_refused_total{reason="connections"} 1`) {
+		t.Error("its refusal is not counted as for connections")
 	}
 	a.let()
 	for range 3 {
