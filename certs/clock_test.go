@@ -44,7 +44,7 @@ func TestResponsesThatLastASecond(t *testing.T) {
 		}}
 		h, _ := staples(t, r)
 		h.put("a.example", i.leaf(t, 7, 13*week, at))
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour - time.Second) // at its end there may be one more
 		if n := r.asked.Load(); n < 30 || n > 60 {
 			t.Errorf("asked %d times in an hour; want about one a minute", n)
 		}
