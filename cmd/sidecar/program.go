@@ -102,6 +102,8 @@ func (p program) parse(fs *flag.FlagSet, args []string) (done bool, code int) {
 		return true, p.help([]string{fs.Name()})
 	case err != nil:
 		return true, p.fault("%s", suggest(err))
+	case fs.Arg(0) == "true" || fs.Arg(0) == "false":
+		return true, p.fault("%s takes no argument %q; write it behind the flag: --KEY=%s", fs.Name(), fs.Arg(0), fs.Arg(0))
 	case fs.NArg() > 0:
 		return true, p.fault("%s takes no argument %q; see sidecar %s --help", fs.Name(), fs.Arg(0), fs.Name())
 	}

@@ -59,6 +59,7 @@ func TestCommands(t *testing.T) {
 		{"flag without a value", "run --upstream", nil, 2, "", "needs an argument"},
 		{"check of a file that is not there", "check --upstream.url wss://127.0.0.1:1 --upstream.ca /nowhere.pem", nil, 2, "", "route /: reading upstream.ca: open /nowhere.pem"},
 		{"check of a port", "check --upstream ws://127.0.0.1:99999", nil, 2, "", "has a port that is not 1 to 65535"},
+		{"a boolean apart", "check --config " + good + " --ops.check_upstream false", nil, 2, "", `takes no argument "false"; write it behind the flag: --KEY=false`},
 		{"an argument too many", "check " + good + " --config x", nil, 2, "", "check takes no argument"},
 		{"check good", "check --config " + good, nil, 0, "is good: 1 route(s)", ""},
 		{"check bad tells all", "check --config " + bad, nil, 2, "", "limits.mesage"},
