@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,7 @@ type app struct {
 	entered chan struct{} // one for each request to /slow
 	release chan struct{}
 	once    sync.Once
+	sockets atomic.Int64 // that it took
 }
 
 func newApp(t *testing.T) *app {
@@ -67,6 +69,7 @@ func (a *app) let() { a.once.Do(func() { close(a.release) }) }
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case websocket.IsWebSocketUpgrade(r):
+		a.sockets.Add(1)
 		echo(w, r)
 	case strings.HasSuffix(r.URL.Path, "/slow"):
 		a.entered <- struct{}{}
