@@ -151,3 +151,56 @@ func TestOpeningBesideAStreamThatOnlyBegins(t *testing.T) {
 		})
 	}
 }
+
+// welcomedOnly is a WebSocket of which nothing comes behind the WELCOME, and nothing gets up.
+func (f *fake) welcomedOnly(asked *times) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, q *http.Request) bool {
+		up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
+		c, err := up.Upgrade(w, q, nil)
+		if err != nil {
+			return true
+		}
+		defer c.Close()
+		_, p, err := c.ReadMessage()
+		if err == nil {
+			asked.add()
+			hello, _, _ := wire.Split(p)
+			_, _, answer := f.attach(hello.Body)
+			c.WriteMessage(websocket.BinaryMessage, answer)
+		}
+		for err == nil {
+			_, _, err = c.ReadMessage()
+		}
+		return true
+	}
+}
+
+// A WebSocket that is welcomed, and silent when it was moved to, is left for what worked
+// before; and three of them count as blocked.
+func TestMovingToAWebSocketThatIsSilent(t *testing.T) {
+	for _, kind := range []Transport{Stream, Poll} {
+		t.Run(string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				var asked times
+				r.f.set(wire.WebSocket, refused)
+				c := r.open(r.options(WebSocket, kind))
+				r.f.set(wire.WebSocket, r.f.welcomedOnly(&asked))
+				for range killedTimes {
+					n := len(asked.list())
+					for len(asked.list()) == n {
+						time.Sleep(time.Second)
+					}
+					start := time.Now()
+					r.echo(c, "by what worked")
+					if took := time.Since(start); took > raceOn+time.Second {
+						t.Errorf("an echo took %v; want %v at most", took, raceOn+time.Second)
+					}
+				}
+				if no, _ := c.o.Memory.known("server.test", time.Now()); !no || c.Transport() != kind {
+					t.Errorf("transport %q, blocked %v; want %q, and that it counts as blocked", c.Transport(), no, kind)
+				}
+			})
+		})
+	}
+}

@@ -95,10 +95,10 @@ func (c *Conn) attachedLocked(k *carrier) {
 		}
 	}
 	c.keep.leaving, c.keep.notBefore = false, time.Time{}
+	k.judgeLocked()
 	if c.used == nil || k.replaces(c.used) || rank[k.kind] > rank[c.used.kind] {
 		c.moveLocked(k)
 	}
-	k.judgeLocked()
 	signal(c.kick)
 }
 
@@ -110,6 +110,7 @@ func (c *Conn) moveLocked(k *carrier) {
 	if c.used != nil && time.Since(c.used.welcomed) >= shortLife {
 		c.keep.cuts = 0 // it was not cut
 	}
+	beside := c.used != nil
 	c.used = k
 	c.reachedLocked(k)
 	signal(k.chosen)
@@ -117,6 +118,9 @@ func (c *Conn) moveLocked(k *carrier) {
 		c.turn++
 		k.turn, k.use, k.answered = c.turn, true, false
 		k.ping = k.kind == wire.WebSocket // whose PONG says that the USE came
+		if k.ping && k.judging != nil && beside {
+			k.askLocked(time.Now(), raceOn) // for so long the one before is there still
+		}
 	}
 	c.in.untold()
 	c.keep.ackWaits = false // the one before may have had longer
