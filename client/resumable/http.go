@@ -24,10 +24,9 @@ const (
 	sendHeld    = time.Second // the longest that a server holds a send (§3.5)
 	muteAtLeast = 500 * time.Millisecond
 	muteAlone   = 5 * time.Second // where there is no poll to give a stream up for
-	vainTries   = 20              // polls in a row that bring nothing at once are no hurry
-	vainTime    = 10 * time.Millisecond
-	sendTries   = 4 // sends that fail in a row end the carrier
-	maxPosts    = 3 // of one request, on connections that turn out to be dead
+	vainTries   = 20              // polls in a row that bring nothing within shortLife are no hurry
+	sendTries   = 4               // sends that fail in a row end the carrier
+	maxPosts    = 3               // of one request, on connections that turn out to be dead
 )
 
 func bytesReader(p []byte) io.Reader { return bytes.NewReader(p) }
@@ -43,7 +42,7 @@ type exchange struct {
 	use   bool     // or a USE
 	hello bool     // it is the first
 	made  time.Time
-	had   uint64        // what had come by then
+	had   uint64        // what had got across by then
 	limit time.Duration // for the answer to begin, and then between two parts of it; 0: none
 	late  *time.Timer   // which rings then; nil: there is no limit
 }
@@ -323,7 +322,8 @@ func (k *carrier) poll() error {
 	for failed, dropped := 0, 0; failed < 2; {
 		err = k.do(x)
 		proven, soon := k.settle(x, err), time.Since(x.made) < shortLife
-		if err == nil && c.inVain(x) {
+		vain := soon && c.nothingNew(x)
+		if err == nil && (vain && !x.data && !x.use || c.droppedAll(x)) {
 			dropped++
 			if dropped > vainTries {
 				sleep(k.ctx, random(backoff(c.o.MinBackoff, c.o.MaxBackoff, dropped-vainTries)))
@@ -335,7 +335,7 @@ func (k *carrier) poll() error {
 		case k.ctx.Err() != nil:
 			return context.Cause(k.ctx)
 		case err == nil:
-			if !hasty || !soon || !c.nothingNew(x) {
+			if !hasty || !vain {
 				failed = 0
 			}
 		case !proven || final(err) || c.left():

@@ -208,7 +208,7 @@ func (c *Conn) bornSinceLocked(kind wire.Kind, since time.Time) bool {
 // WELCOME may have brought a frame, which says that all is well: so the next would be made
 // at once, for ever. Where messages get across all the same it is worth it.
 func (c *Conn) cutLocked(age time.Duration) {
-	p, across := &c.keep, c.out.across()+c.in.took
+	p, across := &c.keep, c.acrossLocked()
 	p.cuts++
 	switch brought := across - p.across; {
 	case age >= shortLife || brought >= worthIt:

@@ -73,17 +73,15 @@ func (c *Conn) left() bool {
 	return c.keep.leaving
 }
 
-// inVain: a poll was answered at once, and for nothing.
-func (c *Conn) inVain(x exchange) bool {
-	return c.droppedAll(x) || !x.data && !x.use && c.nothingNew(x) && time.Since(x.made) < vainTime
-}
-
 // nothingNew: nothing of a message got across, either way, since a request was made.
 func (c *Conn) nothingNew(x exchange) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return x.had == c.in.took && x.from == c.out.taken
+	return x.had == c.acrossLocked()
 }
+
+// acrossLocked is what all that got across counts for, both ways.
+func (c *Conn) acrossLocked() uint64 { return c.out.across() + c.in.took }
 
 // settle takes a request's fate: what did not come goes again (§3.5). It reports
 // whether the carrier was welcomed.
@@ -148,7 +146,7 @@ func (c *Conn) pollNext(k *carrier) exchange {
 
 // continueLocked makes a request of a carrier that was welcomed (§5.5).
 func (c *Conn) continueLocked(k *carrier, kind wire.Kind, take bool) exchange {
-	x := exchange{kind: kind, made: time.Now(), had: c.in.took, named: c.tokenLocked(nil), use: k.use}
+	x := exchange{kind: kind, made: time.Now(), had: c.acrossLocked(), named: c.tokenLocked(nil), use: k.use}
 	x.body = wire.Continue{Generation: k.born, Session: c.welcome.Session, Token: x.named}.Append(nil)
 	if k == c.used {
 		x.body, c.ackDue = c.in.tell().Append(x.body), false
