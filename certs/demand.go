@@ -260,7 +260,9 @@ func (m *managed) drop(old, next *scope) (gone []certmagic.SubjectIssuer) {
 	defer m.mu.Unlock()
 	for _, n := range old.list {
 		if _, stays := next.names[n]; !stays {
-			m.keeps[n]()
+			if cancel := m.keeps[n]; cancel != nil { // nil: it came behind the end
+				cancel()
+			}
 			delete(m.keeps, n)
 			delete(m.faults, n)
 			m.hot.drop(n)

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -175,6 +176,41 @@ func TestReloadChangesTheNames(t *testing.T) {
 	for name, want := range map[string]bool{"a.example": false, "b.example": true, "c.example": true} {
 		if c, err := m.get(&tls.ClientHelloInfo{ServerName: name}); (c != nil) != want || err != nil || m.Serves(name) != want {
 			t.Errorf("%s: got %v, %v, serves %v; want served %v", name, c, err, m.Serves(name), want)
+		}
+	}
+}
+
+// What storage shows of a name that a reload has taken out meanwhile is not kept.
+func TestANameThatIsDroppedWhileItIsRead(t *testing.T) {
+	dir := t.TempDir()
+	stock(t, dir, "a.example", time.Now(), time.Now().Add(week), "a.example")
+	synctest.Test(t, func(t *testing.T) {
+		h := &hanging{shelf: newShelf(dir, slog.New(slog.DiscardHandler))}
+		over := h.hang()
+		defer over()
+		m := startLocal(t, h, dir, Environment{}, "a.example")
+		defer m.Close() // in the bubble
+		m.adopt(internalSettings("b.example"))
+		over()
+		synctest.Wait()
+		if _, found := m.hot.exact("a.example"); found {
+			t.Error("it is in memory")
+		}
+		if n := len(m.cache.AllMatchingCertificates("a.example")); n > 0 {
+			t.Errorf("certmagic has %d for it", n)
+		}
+	})
+}
+
+// Reloads that come behind the end change nothing that matters.
+func TestReloadsBehindTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	m := startLocal(t, &certmagic.FileStorage{Path: dir}, dir, Environment{}, "a.example")
+	m.Close()
+	for _, name := range []string{"b.example", "c.example"} {
+		m.adopt(internalSettings(name))
+		if m.Serves("a.example") || !m.Serves(name) || m.Missing() == nil {
+			t.Errorf("after the reload for %s: serves a.example %v, missing %v", name, m.Serves("a.example"), m.Missing())
 		}
 	}
 }

@@ -127,16 +127,29 @@ func (m *managed) load(ctx context.Context, config *certmagic.Config, name strin
 		err = fmt.Errorf("it is for %q", c.Names)
 	case m.local != nil && m.local.disowns(ctx, c.Leaf):
 		err = errors.New("it is of another root than the one in storage")
+	case !m.use(config, name, c):
+		err = errors.New("it is for a name that is not wanted any more")
 	default:
-		if was, found := m.hot.exact(name); !found || was.Expired() || !c.Expired() {
-			m.hot.put(name, c)
-		}
 		return c, nil
 	}
 	if slices.Contains(c.Names, name) || !slices.ContainsFunc(c.Names, m.scope.Load().names.has) { // else it may be there by right
 		m.cache.Remove([]string{c.Hash()})
 	}
 	return certmagic.Certificate{}, err
+}
+
+// use has c served for name, but for an expired one in a good one's place. False is for
+// one of the scope's names that a reload has taken out while c was read.
+func (m *managed) use(config *certmagic.Config, name string, c certmagic.Certificate) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, kept := m.keeps[name]; config == m.steady && !kept {
+		return false
+	}
+	if was, found := m.hot.exact(name); !found || was.Expired() || !c.Expired() {
+		m.hot.put(name, c)
+	}
+	return true
 }
 
 // discard makes certmagic believe that storage has nothing for name, whose certificate
