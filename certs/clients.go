@@ -75,8 +75,8 @@ func (c *Clients) Terms() *Terms {
 }
 
 // Fresh reports whether the file held what can be used when it was last read. c may be
-// nil.
-func (c *Clients) Fresh() bool { return c == nil || !c.stale.Load() }
+// nil. A look that was under way as a reload ended the asking says nothing.
+func (c *Clients) Fresh() bool { return c.Terms() == nil || !c.stale.Load() }
 
 // Expiry is the first end of a root in force; zero where clients are not asked.
 func (c *Clients) Expiry() time.Time {

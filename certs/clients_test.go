@@ -2,6 +2,7 @@ package certs
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -306,6 +307,23 @@ func TestRootsAreWatched(t *testing.T) {
 		authority.WriteRoots(t, file, ours)
 		check("closed", false, true, 2)
 	})
+}
+
+// A look that finds a bad file just as a reload ends the asking is no fault for ever.
+func TestALookBesideTheEndOfAsking(t *testing.T) {
+	g := newGuarded(t, ClientAuth{CA: authority.Roots(t, authority.New(t))})
+	old := g.Terms()
+	use, err := g.Prepare(ClientAuth{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	use()
+	if g.renew(old, []byte("bad"), sha256.Sum256([]byte("bad")), nil) {
+		t.Error("what is bad is taken")
+	}
+	if !g.Fresh() {
+		t.Error("it is stale, though no file is in force")
+	}
 }
 
 func TestFaultsOfRoots(t *testing.T) {
