@@ -81,6 +81,24 @@ func TestNoPlainWhereASidecarAnswered(t *testing.T) {
 	}
 }
 
+// A backend that is slow to say yes is waited for, where a WebSocket failed for the moment.
+func TestNoPlainBesideASlowBackend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.f.set(wire.WebSocket, refusedUnlessPlain(badGateway))
+		r.f.set(wire.Poll, func(http.ResponseWriter, *http.Request) bool {
+			r.f.set(wire.Poll, nil)
+			time.Sleep(8 * time.Second)
+			return false
+		})
+		c := r.open(r.options(WebSocket, Poll))
+		if c.Transport() != Poll {
+			t.Errorf("transport %q; want poll", c.Transport())
+		}
+		r.echo(c, "hello")
+	})
+}
+
 // refusedUnlessPlain is a hook that only those meet who offer this protocol.
 func refusedUnlessPlain(hook func(http.ResponseWriter, *http.Request) bool) func(http.ResponseWriter, *http.Request) bool {
 	plain := plainServer(false)

@@ -163,11 +163,13 @@ func (p *keeper) no(kind wire.Kind) bool {
 func (c *Conn) dueLocked(kind wire.Kind, now time.Time) time.Time {
 	never := now.Add(openLimit)
 	switch {
-	case kind == kindPlain && (c.keep.met || c.aliveLocked(wire.WebSocket)):
+	case kind == kindPlain && c.keep.met:
 		return never
 	case len(c.carriers) == 0:
 		return now
-	case kind == kindPlain: // what lives may be a request that an application does not answer
+	case kind == kindPlain && !c.keep.no(wire.WebSocket):
+		return never
+	case kind == kindPlain: // what lives may be a POST that an application leaves without an answer
 		return c.aloneLocked().Add(besideStream)
 	case kind == wire.Poll && c.bornSinceLocked(wire.Stream, c.keep.since):
 		if c.welcome == nil { // it may have begun, and wait for the backend, or be stuck
