@@ -58,6 +58,7 @@ type Conn struct {
 	ackDue   bool
 	ackTimer *time.Timer // runs while something is to be acknowledged later
 	rtt      time.Duration
+	upMost   int // bytes of messages in a request
 	keep     keeper
 }
 

@@ -63,7 +63,7 @@ func newConn(rawURL string, o *Options) (*Conn, error) {
 		opened: make(chan struct{}), ended: make(chan struct{}), over: make(chan struct{}),
 		reads: make(chan struct{}, 1), writes: make(chan struct{}, 1),
 		came: make(chan struct{}, 1), room: make(chan struct{}, 1), kick: make(chan struct{}, 1),
-		out: newOutbox(), in: newInbox(uint64(filled.Window), uint64(filled.MaxMessage)),
+		out: newOutbox(), upMost: maxWrite, in: newInbox(uint64(filled.Window), uint64(filled.MaxMessage)),
 	}
 	c.ackTimer = time.AfterFunc(time.Hour, c.ackNow)
 	c.ackTimer.Stop()

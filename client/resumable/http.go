@@ -39,6 +39,7 @@ type exchange struct {
 	from  position // where the carrier stood before it
 	upto  position // and behind it
 	data  bool     // it took messages along
+	size  int      // so many bytes of them
 	use   bool     // or a USE
 	hello bool     // it is the first
 	made  time.Time

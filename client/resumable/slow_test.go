@@ -55,3 +55,54 @@ func TestSlowPathIsNotSilent(t *testing.T) {
 		time.Sleep(time.Second) // for what is on its way
 	})
 }
+
+// A slow way up takes so many bytes a second.
+type slowUp struct {
+	net.Conn
+	rate int
+}
+
+func (s slowUp) Write(p []byte) (n int, err error) {
+	for len(p) > 0 && err == nil {
+		piece := p[:min(len(p), s.rate/4)]
+		time.Sleep(time.Duration(len(piece)) * time.Second / time.Duration(s.rate))
+		var took int
+		took, err = s.Conn.Write(piece)
+		n, p = n+took, p[took:]
+	}
+	return n, err
+}
+
+// A request has only so long, and takes no more than gets up in that: what goes up by 1 or
+// 8 kB/s is there in little more than that takes, by one carrier.
+func TestSlowWayUp(t *testing.T) {
+	for _, rate := range []int{1000, 8000} {
+		inRig(t, func(t *testing.T, r *rig, kind Transport) {
+			o := r.options(kind)
+			o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				c, err := r.dial(ctx, network, addr)
+				return slowUp{c, rate}, err
+			}
+			o.OnTransport = func(now Transport, why error) {
+				if now == None {
+					t.Errorf("%d B/s: lost: %v", rate, why)
+				}
+			}
+			c := r.open(o)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			want := bytes.Repeat([]byte("slow "), 40_000)
+			start := time.Now()
+			if err := c.Write(ctx, Binary, want); err != nil {
+				t.Fatal(err)
+			}
+			_, got, err := c.Read(ctx)
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%d B/s: %d bytes, %v; want %d", rate, len(got), err, len(want))
+			}
+			if took, least := time.Since(start), time.Duration(len(want)/rate)*time.Second; took > least+least/5 {
+				t.Errorf("%d B/s: took %v; want %v and little more", rate, took, least)
+			}
+		})
+	}
+}
