@@ -23,10 +23,11 @@ const (
 	maxAnswer   = 256 << 10   // bytes of a poll's or a send's answer (§3.4)
 	sendHeld    = time.Second // the longest that a server holds a send (§3.5)
 	muteAtLeast = 500 * time.Millisecond
-	muteAlone   = 5 * time.Second // where there is no poll to give a stream up for
-	vainTries   = 20              // polls in a row that bring nothing within shortLife are no hurry
-	sendTries   = 4               // sends that fail in a row end the carrier
-	maxPosts    = 3               // of one request, on connections that turn out to be dead
+	muteAlone   = 5 * time.Second        // where there is no poll to give a stream up for
+	perKiB      = 250 * time.Millisecond // more for each KiB of a stream's HELLO and what goes with it
+	vainTries   = 20                     // polls in a row that bring nothing within shortLife are no hurry
+	sendTries   = 4                      // sends that fail in a row end the carrier
+	maxPosts    = 3                      // of one request, on connections that turn out to be dead
 )
 
 func bytesReader(p []byte) io.Reader { return bytes.NewReader(p) }
@@ -57,7 +58,7 @@ func (k *carrier) do(x exchange) error {
 		defer x.late.Stop()
 	}
 	if x.kind == wire.Stream {
-		mute := k.watch(cancel)
+		mute := k.watch(cancel, len(x.body))
 		defer mute.Stop()
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 			GotConn:      func(i httptrace.GotConnInfo) { mute.by(i.Reused && k.c.o.HTTPClient == nil) },
@@ -212,7 +213,7 @@ type watch struct {
 	old   bool // the connection, which may be dead: it says nothing of streams
 }
 
-func (k *carrier) watch(cancel context.CancelCauseFunc) *watch {
+func (k *carrier) watch(cancel context.CancelCauseFunc, body int) *watch {
 	c := k.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -223,6 +224,7 @@ func (k *carrier) watch(cancel context.CancelCauseFunc) *watch {
 	case c.rtt == 0:
 		w.wait = time.Second
 	}
+	w.wait += time.Duration(body>>10) * perKiB // what was written may be on its way for long
 	w.timer = time.AfterFunc(time.Hour, func() { cancel(w.why()) })
 	w.timer.Stop()
 	return w

@@ -119,6 +119,7 @@ func (c *Conn) orderLocked(now time.Time) []wire.Kind {
 	if len(kinds) > 1 && noWebSocket {
 		kinds = slices.DeleteFunc(kinds, func(k wire.Kind) bool { return k == wire.WebSocket })
 	}
+	noStream = noStream || c.keep.mute // a poll takes its turn, though the race may be another by now
 	if len(kinds) > 1 && noStream && slices.Contains(kinds, wire.Poll) {
 		kinds = slices.DeleteFunc(kinds, func(k wire.Kind) bool { return k == wire.Stream })
 	}

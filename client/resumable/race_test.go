@@ -3,7 +3,9 @@ package resumable
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -294,5 +296,35 @@ func TestOpeningTriesAgainByBackOff(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Who comes into a network that holds streams back comes back by a poll, and soon.
+func TestMuteStreamBehindACut(t *testing.T) {
+	for _, rtt := range []time.Duration{0, 10 * time.Millisecond, 50 * time.Millisecond, 300 * time.Millisecond} {
+		for _, kinds := range [][]Transport{{WebSocket, Stream, Poll}, {Stream, Poll}} {
+			t.Run(fmt.Sprint(rtt, kinds), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, nil)
+					o := r.options(kinds...)
+					o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+						time.Sleep(rtt)
+						return r.dial(ctx, network, addr)
+					}
+					c := r.open(o)
+					r.echo(c, "hello")
+					time.Sleep(5 * time.Second)
+					r.f.set(wire.WebSocket, refused)
+					r.f.set(wire.Stream, hanging)
+					start := time.Now()
+					r.cut()
+					synctest.Wait()
+					r.echo(c, "back")
+					if took := time.Since(start); took > 4*time.Second || c.Transport() != Poll {
+						t.Errorf("back after %v by %q; want 4s at most, by poll", took, c.Transport())
+					}
+				})
+			})
+		}
 	}
 }

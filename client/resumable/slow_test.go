@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -102,6 +104,74 @@ func TestSlowWayUp(t *testing.T) {
 			}
 			if took, least := time.Since(start), time.Duration(len(want)/rate)*time.Second; took > least+least/5 {
 				t.Errorf("%d B/s: took %v; want %v and little more", rate, took, least)
+			}
+		})
+	}
+}
+
+// A queued connection takes what is written at once, as a kernel does, and brings it by and by.
+type queued struct {
+	net.Conn
+	q    chan []byte
+	done chan struct{}
+	once *sync.Once
+}
+
+func queue(c net.Conn) *queued {
+	k := &queued{c, make(chan []byte, 1000), make(chan struct{}), new(sync.Once)}
+	go func() {
+		for {
+			select {
+			case p := <-k.q:
+				c.Write(p)
+			case <-k.done:
+				return
+			}
+		}
+	}()
+	return k
+}
+
+func (k *queued) Write(p []byte) (int, error) {
+	select {
+	case k.q <- bytes.Clone(p):
+		return len(p), nil
+	case <-k.done:
+		return 0, net.ErrClosed
+	}
+}
+
+func (k *queued) Close() error {
+	k.once.Do(func() { close(k.done) })
+	return k.Conn.Close()
+}
+
+// What goes with a stream's HELLO takes its time on a slow way up, where a kernel took it at
+// once: that says nothing of streams.
+func TestSlowWayUpIsNotMute(t *testing.T) {
+	for _, rate := range []int{4500, 8000} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			o := r.options(Stream, Poll)
+			o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				time.Sleep(50 * time.Millisecond)
+				c, err := r.dial(ctx, network, addr)
+				return queue(slowUp{c, rate}), err
+			}
+			c := r.open(o)
+			want := bytes.Repeat([]byte("slow "), 20_000)
+			if err := c.Write(t.Context(), Binary, want); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				time.Sleep(6 * time.Second)
+				r.cut()
+			}
+			if _, got, err := c.Read(t.Context()); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%d B/s: %d bytes, %v; want %d", rate, len(got), err, len(want))
+			}
+			if _, mute := c.o.Memory.known("server.test", time.Now()); mute {
+				t.Errorf("%d B/s: streams are thought held back", rate)
 			}
 		})
 	}

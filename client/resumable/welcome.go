@@ -85,7 +85,7 @@ func (c *Conn) attachedLocked(k *carrier) {
 	}
 	switch k.kind {
 	case wire.WebSocket:
-		c.keep.wsFailed = false
+		c.keep.wsFailed, c.keep.mute = false, false
 	case wire.Stream:
 		c.keep.mute = false
 	case wire.Poll:
