@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+
+	"sidecar/regular"
 )
 
 const (
@@ -210,7 +212,7 @@ func Root(s Settings) ([]byte, error) {
 		return nil, err
 	}
 	name := filepath.Join(dir, filepath.FromSlash(rootCert))
-	text, err := readRegular(name)
+	text, err := regular.Read(name, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no local authority yet: no %s; it is made when sidecar first runs with tls.mode internal", name)
 	}

@@ -8,15 +8,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
+
+	"sidecar/regular"
 )
 
-// maxFile bounds what is read of a PEM file. A chain takes some KiB.
+// maxFile bounds what is read of a file. A chain takes some KiB.
 const maxFile = 1 << 20
 
 // files are a certificate's and its key's names.
@@ -52,41 +51,14 @@ func (f files) read() (c content, err error) {
 }
 
 func readFile(key, name, remedy string) ([]byte, error) {
-	b, err := readRegular(name)
-	switch {
-	case errors.Is(err, errIrregular), errors.Is(err, errTooLarge):
+	b, err := regular.Read(name, maxFile)
+	switch unfit := regular.Unfit(""); {
+	case errors.As(err, &unfit):
 		return nil, fmt.Errorf("%s: %q %w; %s", key, name, err, remedy)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %q cannot be read: %s; %s", key, name, why(err), remedy)
 	}
 	return b, nil
-}
-
-var (
-	errIrregular = errors.New("is no regular file")
-	errTooLarge  = errors.New("is larger than 1 MiB")
-)
-
-// readRegular reads a file and nothing else: a pipe might never end, nor be opened
-// even, which is why it is opened without waiting before it is looked at.
-func readRegular(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errIrregular
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if len(b) > maxFile {
-		return nil, errTooLarge
-	}
-	return b, err
 }
 
 // why is an error of the file system without the file's name.

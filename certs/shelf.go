@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+
+	"sidecar/regular"
 )
 
 const (
@@ -75,8 +77,8 @@ func newShelf(dir string, log *slog.Logger) *shelf {
 
 // Load reads a value. Like all that is read here, it is a regular file of 1 MiB at most.
 func (s *shelf) Load(_ context.Context, key string) ([]byte, error) {
-	b, err := readRegular(s.Filename(key))
-	if errors.Is(err, errIrregular) || errors.Is(err, errTooLarge) {
+	b, err := regular.Read(s.Filename(key), maxFile)
+	if unfit := regular.Unfit(""); errors.As(err, &unfit) {
 		return nil, fmt.Errorf("%s %w", key, err)
 	}
 	return b, err
@@ -350,6 +352,6 @@ func (h *heldLock) owns(text []byte) bool {
 }
 
 func readLock(file string) (string, error) {
-	text, err := readRegular(file)
+	text, err := regular.Read(file, maxFile)
 	return string(text[:min(len(text), maxLock)]), err
 }

@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
-	"io"
-	"os"
-	"syscall"
+
+	"sidecar/regular"
 )
 
 // clientTLS is how a wss backend is spoken to.
@@ -52,8 +52,11 @@ const maxPEM = 4 << 20
 // readPEM reads a file that must have been written to its end: crypto/x509 takes what
 // is there, and so for less than was meant, where a reload meets somebody who writes.
 func readPEM(key, name string) ([]byte, error) {
-	text, err := readRegular(name)
-	if err != nil {
+	text, err := regular.Read(name, maxPEM)
+	switch unfit := regular.Unfit(""); {
+	case errors.As(err, &unfit):
+		return nil, fmt.Errorf("reading %s: %q %w", key, name, err)
+	case err != nil:
 		return nil, fmt.Errorf("reading %s: %w", key, err)
 	}
 	begun, whole := bytes.Count(text, []byte("-----BEGIN ")), 0
@@ -64,24 +67,4 @@ func readPEM(key, name string) ([]byte, error) {
 		return nil, fmt.Errorf("reading %s: %q is not whole, as if it were not written to its end", key, name)
 	}
 	return text, nil
-}
-
-// readRegular reads a file and nothing else: a pipe might never be opened, and a
-// reload would wait for it.
-func readRegular(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%q is no regular file", name)
-	case info.Size() > maxPEM:
-		return nil, fmt.Errorf("%q is larger than 4 MiB", name)
-	}
-	return io.ReadAll(io.LimitReader(f, maxPEM))
 }
