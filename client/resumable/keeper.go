@@ -37,6 +37,7 @@ type keeper struct {
 	last      wire.Kind       // that worked
 	wsFailed  bool            // with HTTP working then, WebSocket is blocked
 	mute      bool            // a stream was held back
+	late      bool            // a stream failed behind its head start: a poll has its turn first
 	probed    time.Time       // when a WebSocket was begun last
 	leaving   bool            // a GOAWAY came
 	leave     time.Duration

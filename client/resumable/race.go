@@ -73,7 +73,7 @@ func (c *Conn) ranLocked(now time.Time) bool {
 func (c *Conn) reachedLocked(k *carrier) {
 	p := &c.keep
 	p.racing, p.todo, p.retryAt, p.errs = false, nil, time.Time{}, nil
-	p.away, p.last = time.Time{}, k.kind
+	p.away, p.last, p.late = time.Time{}, k.kind, false
 }
 
 // retryLocked is when the next race begins (§11.3).
@@ -119,12 +119,14 @@ func (c *Conn) orderLocked(now time.Time) []wire.Kind {
 	if len(kinds) > 1 && noWebSocket {
 		kinds = slices.DeleteFunc(kinds, func(k wire.Kind) bool { return k == wire.WebSocket })
 	}
-	noStream = noStream || c.keep.mute // a poll takes its turn, though the race may be another by now
 	if len(kinds) > 1 && noStream && slices.Contains(kinds, wire.Poll) {
 		kinds = slices.DeleteFunc(kinds, func(k wire.Kind) bool { return k == wire.Stream })
 	}
 	if i := slices.Index(kinds, c.keep.last); i > 0 {
 		kinds = slices.Insert(slices.Delete(kinds, i, i+1), 0, c.keep.last)
+	}
+	if i, j := slices.Index(kinds, wire.Stream), slices.Index(kinds, wire.Poll); c.keep.late && i >= 0 && i < j {
+		kinds[i], kinds[j] = wire.Poll, wire.Stream
 	}
 	if noWebSocket && !slices.Contains(kinds, wire.WebSocket) {
 		add(wire.WebSocket)

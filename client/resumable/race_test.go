@@ -328,3 +328,33 @@ func TestMuteStreamBehindACut(t *testing.T) {
 		}
 	}
 }
+
+// A stream that fails, but later than its head start, leaves the poll its turn too.
+func TestStreamThatFailsLate(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			o := r.options(Stream, Poll)
+			o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				time.Sleep(50 * time.Millisecond)
+				return r.dial(ctx, network, addr)
+			}
+			c := r.open(o)
+			r.echo(c, "hello")
+			time.Sleep(5 * time.Second)
+			r.f.set(wire.Stream, func(w http.ResponseWriter, q *http.Request) bool {
+				time.Sleep(470 * time.Millisecond)
+				return badGateway(w, q)
+			})
+			start := time.Now()
+			r.cut()
+			synctest.Wait()
+			r.echo(c, "back")
+			if took := time.Since(start); took > 4*time.Second {
+				t.Errorf("back after %v; want 4s at most", took)
+			}
+			c.CloseNow()
+			time.Sleep(time.Second)
+		})
+	}
+}

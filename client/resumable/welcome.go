@@ -85,7 +85,7 @@ func (c *Conn) attachedLocked(k *carrier) {
 	}
 	switch k.kind {
 	case wire.WebSocket:
-		c.keep.wsFailed, c.keep.mute = false, false
+		c.keep.wsFailed, c.keep.mute = false, false // what was found of another network
 	case wire.Stream:
 		c.keep.mute = false
 	case wire.Poll:
