@@ -18,7 +18,8 @@ func relaying() int {
 // neither off these nor off their connections.
 func TestRenewalLeavesLoopsAlone(t *testing.T) {
 	t.Parallel()
-	const name, n = "loops.example.test", 10
+	const n = 10
+	name := unused("example.test")
 	a := newAuthority(t, terms{validity: short})
 	s := a.renewing(t, t.TempDir(), "http-01", name)
 	first := a.served(t, s, name)

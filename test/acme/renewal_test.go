@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -56,9 +57,6 @@ func (w *watch) end() {
 
 // renewing starts a sidecar in this process that has got a certificate for
 // name, which is short.
-//
-// Each test has a name of its own: when certmagic tries a renewal again is in a global
-// of its package, by name, and so common to all in this process.
 func (a *authority) renewing(t testing.TB, dir, challenge, name string) *sidecar {
 	t.Helper()
 	s := boot(t, serveEcho(t), a.settings(dir, "domains: ["+name+"], challenges: ["+challenge+"]")+speaking)
@@ -66,6 +64,12 @@ func (a *authority) renewing(t testing.TB, dir, challenge, name string) *sidecar
 	s.ready(t, patience)
 	return s
 }
+
+var names atomic.Int64
+
+// unused is a name under zone that nothing else in this process has, nor had: when certmagic
+// tries a renewal again is in a global of its package, by name.
+func unused(zone string) string { return fmt.Sprintf("renewed-%d.%s", names.Add(1), zone) }
 
 // until waits for a time of the wall clock, which the validity of certificates is by.
 func until(at time.Time) { <-time.After(time.Until(at)) }
@@ -78,7 +82,7 @@ func TestRenewalUnderTraffic(t *testing.T) {
 		t.Run(challenge, func(t *testing.T) {
 			t.Parallel()
 			a := newAuthority(t, terms{validity: short})
-			name := challenge + ".example.test"
+			name := unused("example.test")
 			s := a.renewing(t, t.TempDir(), challenge, name)
 			talk, w := gather(t, s.addr, name, a.trusting(name)), a.watch(s, name)
 			first := a.served(t, s, name)
@@ -115,12 +119,12 @@ func (s *sidecar) expires(t testing.TB, certified string, leaf *x509.Certificate
 // told: by a log line and a count at once, by readiness at the end.
 func TestAuthorityDownDuringRenewal(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t, terms{validity: short})
-	s := a.renewing(t, t.TempDir(), "tls-alpn-01", "down.example.test")
+	a, name := newAuthority(t, terms{validity: short}), unused("example.test")
+	s := a.renewing(t, t.TempDir(), "tls-alpn-01", name)
 	a.down(t)
-	first := a.served(t, s, "down.example.test")
-	w := a.watch(s, "down.example.test")
-	talk := gather(t, s.addr, "down.example.test", a.trusting("down.example.test"))
+	first := a.served(t, s, name)
+	w := a.watch(s, name)
+	talk := gather(t, s.addr, name, a.trusting(name))
 	told := time.Now()
 	s.failed(t, "connection refused")
 	t.Logf("told %v before the end", time.Until(first.NotAfter).Round(time.Millisecond))
@@ -134,8 +138,8 @@ func TestAuthorityDownDuringRenewal(t *testing.T) {
 	}
 	t.Logf("%d handshakes, %d failed", w.shakes, len(w.failed))
 	until(first.NotAfter.Add(time.Second))
-	s.missing(t, "down.example.test", "expired")
-	if _, _, err := shake(s.addr, a.trusting("down.example.test")); err == nil || !strings.Contains(err.Error(), "expired") && !strings.Contains(err.Error(), "remote error") {
+	s.missing(t, name, "expired")
+	if _, _, err := shake(s.addr, a.trusting(name)); err == nil || !strings.Contains(err.Error(), "expired") && !strings.Contains(err.Error(), "remote error") {
 		t.Errorf("a handshake behind the end: %v; want a refusal of the one end or the other", err)
 	}
 	talk.leave(t)

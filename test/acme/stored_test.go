@@ -67,7 +67,7 @@ func TestSpoiltAccount(t *testing.T) {
 // A certificate on demand is renewed by the handshakes that get it: none fails.
 func TestRenewalOnDemand(t *testing.T) {
 	t.Parallel()
-	a, name := newAuthority(t, terms{validity: short}), "renewed.demand.test"
+	a, name := newAuthority(t, terms{validity: short}), unused("demand.test")
 	s := boot(t, serveEcho(t), a.settings(t.TempDir(), `on_demand: {allow: ["*.demand.test"]}`))
 	a.leads(s)
 	first := a.served(t, s, name)
@@ -95,7 +95,7 @@ func TestRenewalOnDemand(t *testing.T) {
 // and it is not asked again at once.
 func TestAuthorityBusyDuringRenewal(t *testing.T) {
 	t.Parallel()
-	a, name := newAuthority(t, terms{validity: short}), "busy.example.test"
+	a, name := newAuthority(t, terms{validity: short}), unused("example.test")
 	s := a.renewing(t, t.TempDir(), "http-01", name)
 	first, asked := a.served(t, s, name), a.asked.Load()
 	a.fail(func(w http.ResponseWriter, r *http.Request) bool {
