@@ -323,6 +323,8 @@ func TestMuteStreamBehindACut(t *testing.T) {
 					if took := time.Since(start); took > 4*time.Second || c.Transport() != Poll {
 						t.Errorf("back after %v by %q; want 4s at most, by poll", took, c.Transport())
 					}
+					c.CloseNow()
+					time.Sleep(time.Second)
 				})
 			})
 		}

@@ -105,6 +105,8 @@ func TestSlowWayUp(t *testing.T) {
 			if took, least := time.Since(start), time.Duration(len(want)/rate)*time.Second; took > least+least/5 {
 				t.Errorf("%d B/s: took %v; want %v and little more", rate, took, least)
 			}
+			c.CloseNow()
+			time.Sleep(10 * time.Second) // for what is on its way
 		})
 	}
 }
@@ -173,6 +175,8 @@ func TestSlowWayUpIsNotMute(t *testing.T) {
 			if _, mute := c.o.Memory.known("server.test", time.Now()); mute {
 				t.Errorf("%d B/s: streams are thought held back", rate)
 			}
+			c.CloseNow()
+			time.Sleep(10 * time.Second) // for what is on its way
 		})
 	}
 }
