@@ -73,14 +73,24 @@ func (p program) help(args []string) int {
 			"    --listen ADDRESS   where the page is served (localhost:8080)\n")
 	}
 	if c.settings {
+		fmt.Fprint(p.out, configFlag)
+	}
+	switch {
+	case c.name == "run":
 		listSettings(p.out)
+	case c.settings:
+		fmt.Fprint(p.out, "\nEvery setting is a flag here, too: sidecar run --help\n")
 	}
 	return exitOK
 }
 
+const configFlag = `
+    --config FILE
+        The configuration file; by default sidecar.yaml, if there is one. [SIDECAR_CONFIG]
+`
+
 // listSettings lists every setting in its section.
 func listSettings(w io.Writer) {
-	fmt.Fprint(w, "\n    --config FILE\n        The configuration file; by default sidecar.yaml, if there is one. [SIDECAR_CONFIG]\n")
 	keys := slices.Clone(config.Keys())
 	slices.SortStableFunc(keys, func(a, b config.Key) int {
 		return cmp.Compare(min(len(sectionOf(a.Name)), 1), min(len(sectionOf(b.Name)), 1)) // those of no section first

@@ -50,6 +50,7 @@ func TestCommands(t *testing.T) {
 		{"--help", "--help", nil, 0, "Exit codes:", ""},
 		{"-h", "-h", nil, 0, "Signals:", ""},
 		{"help of a command", "help health", nil, 0, "sidecar health [--config FILE]", ""},
+		{"settings of a command", "help health", nil, 0, "too: sidecar run --help\n", ""},
 		{"help of run", "run --help", nil, 0, "--heartbeat.interval (20s)", ""},
 		{"help of demo", "demo -h", nil, 0, "--once", ""},
 		{"help of nothing", "help nothing", nil, 2, "", `no command "nothing"`},
