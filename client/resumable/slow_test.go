@@ -158,7 +158,10 @@ func TestSlowWayUpIsNotMute(t *testing.T) {
 			o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				time.Sleep(50 * time.Millisecond)
 				c, err := r.dial(ctx, network, addr)
-				return queue(slowUp{c, rate}), err
+				if err != nil {
+					return nil, err
+				}
+				return queue(slowUp{c, rate}), nil
 			}
 			c := r.open(o)
 			want := bytes.Repeat([]byte("slow "), 20_000)
