@@ -193,9 +193,12 @@ func (c *Conn) unreachableLocked() {
 		c.endLocked(&Gone{"expired"}, 0)
 		return
 	}
-	all := []error{errNoAnswer}
-	for i, err := range c.keep.errs {
-		all = append(all[:i], err)
+	for _, k := range c.carriers {
+		c.keep.note(k.kind, errNoAnswer)
+	}
+	var all []error
+	for _, err := range c.keep.errs {
+		all = append(all, err)
 	}
 	c.endLocked(fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(all...)), 0)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,10 @@ func (c *Conn) dialWebSocket(ctx context.Context, protocols []string) (*websocke
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening: %w", err)
+	}
+	if chose := w.Subprotocol(); chose != "" && !slices.Contains(protocols, chose) { // RFC 6455 §4.1
+		w.Close()
+		return nil, fmt.Errorf("opening: server chose subprotocol %q, which was not offered", chose)
 	}
 	left.Store(math.MaxInt64)
 	return w, nil
