@@ -1,6 +1,9 @@
 package resumable
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -90,4 +93,38 @@ func TestLostAnswerWithTheLastAck(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What goes with a stream's HELLO may be dropped, as where the server's memory is short. No
+// answer says so: the client asks.
+func TestDroppedBehindAStreamsHello(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		c := r.open(r.options(Stream))
+		r.echo(c, "hello")
+		time.Sleep(2 * time.Second)
+		dropped := 0
+		r.f.set(wire.Stream, func(_ http.ResponseWriter, q *http.Request) bool {
+			body, err := io.ReadAll(q.Body)
+			_, rest, _ := wire.Split(body)
+			dropped += len(rest)
+			q.Body = io.NopCloser(bytes.NewReader(body[:len(body)-len(rest)]))
+			return err != nil
+		})
+		r.breakDown(errors.New("no network"))
+		r.cut()
+		synctest.Wait()
+		start := time.Now()
+		if err := c.Write(t.Context(), Text, []byte("dropped")); err != nil {
+			t.Fatal(err)
+		}
+		r.breakDown(nil)
+		c.CheckNetwork()
+		if _, p, err := c.Read(t.Context()); err != nil || string(p) != "dropped" {
+			t.Errorf("Read: %q, %v; want what was dropped", p, err)
+		}
+		if took := time.Since(start); took > time.Second || dropped == 0 {
+			t.Errorf("back after %v, %d bytes dropped; want 1s at most, and some", took, dropped)
+		}
+	})
 }

@@ -68,6 +68,9 @@ func (c *Conn) welcomeLocked(k *carrier, w *wire.Welcome) error {
 		return err
 	}
 	signal(c.room)
+	if k.kind == wire.Stream { // its answer says nothing of what was dropped behind the HELLO
+		k.ping = c.out.taken.before(k.at)
+	}
 	if first {
 		c.keep.protocol = w.Protocol
 		close(c.opened)
