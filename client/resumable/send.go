@@ -13,11 +13,12 @@ import (
 const leastUp = 4 << 10
 
 // paceLocked learns from a request's fate what the next may take: twice as much where that
-// took a fourth of its time, and half where it had no answer.
+// took a fourth of its time, and half where it failed. It may have been too large for the way
+// in its time, or for what is on the way.
 func (c *Conn) paceLocked(x exchange, err error) {
 	switch took := time.Since(x.made); {
 	case x.size <= c.upMost/2:
-	case errors.Is(err, errNoAnswer):
+	case err != nil:
 		c.upMost = max(leastUp, c.upMost/2)
 	case err == nil && (x.limit == 0 || took < x.limit/4):
 		c.upMost = min(wire.MaxBody, 2*c.upMost)

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sidecar/protocol/resume/wire"
 )
 
 // A slowed connection brings so many bytes a second.
@@ -181,5 +184,42 @@ func TestSlowWayUpIsNotMute(t *testing.T) {
 			c.CloseNow()
 			time.Sleep(10 * time.Second) // for what is on its way
 		})
+	}
+}
+
+// What is on the way may take no large bodies, or cut them: smaller ones get across.
+func TestSmallBodiesOnly(t *testing.T) {
+	for name, no := range map[string]func(w http.ResponseWriter){
+		"413": func(w http.ResponseWriter) { http.Error(w, "too large", http.StatusRequestEntityTooLarge) },
+		"cut": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	} {
+		for _, kind := range []Transport{Stream, Poll} {
+			t.Run(name+"/"+string(kind), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, nil)
+					for _, kind := range []wire.Kind{wire.Stream, wire.Poll, wire.Send} {
+						r.f.set(kind, func(w http.ResponseWriter, q *http.Request) bool {
+							large := q.ContentLength > 8<<10
+							if large {
+								no(w)
+							}
+							return large
+						})
+					}
+					c := r.open(r.options(kind))
+					want := bytes.Repeat([]byte("small"), 40_000)
+					start := time.Now()
+					if err := c.Write(t.Context(), Binary, want); err != nil {
+						t.Fatal(err)
+					}
+					if _, got, err := c.Read(t.Context()); err != nil || !bytes.Equal(got, want) {
+						t.Errorf("%d bytes, %v; want %d", len(got), err, len(want))
+					}
+					if took := time.Since(start); took > 30*time.Second {
+						t.Errorf("took %v; want 30s at most", took)
+					}
+				})
+			})
+		}
 	}
 }
