@@ -1,8 +1,11 @@
 package resumable
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,5 +151,34 @@ func TestSendsThatFailSayWhy(t *testing.T) {
 			t.Errorf("told %v; want that the transport was lost by a status", whys)
 		}
 		r.f.set(wire.Send, nil)
+	})
+}
+
+// That no carrier came while there was no network says nothing of streams: behind it a stream
+// comes before a poll, as ever.
+func TestStreamBehindAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		o := r.options(Stream, Poll)
+		var gone atomic.Bool
+		o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if gone.Load() {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return r.dial(ctx, network, addr)
+		}
+		c := r.open(o)
+		r.echo(c, "hello")
+		time.Sleep(5 * time.Second)
+		gone.Store(true)
+		r.cut()
+		time.Sleep(10 * time.Second)
+		gone.Store(false)
+		c.CheckNetwork()
+		r.echo(c, "back")
+		if c.Transport() != Stream {
+			t.Errorf("transport %q; want stream", c.Transport())
+		}
 	})
 }

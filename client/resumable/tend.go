@@ -174,7 +174,7 @@ func (c *Conn) learnLocked(k *carrier, err error) {
 	case !k.proven():
 		p.wsFailed = p.wsFailed || k.kind == wire.WebSocket
 		p.mute = p.mute || errors.Is(err, errMute)
-		p.late = p.late || k.kind == wire.Stream && !k.next && time.Since(k.begun) >= c.headStartLocked()
+		p.late = p.late || k.kind == wire.Stream && !k.next && !errors.Is(err, errNoAnswer) && time.Since(k.begun) >= c.headStartLocked()
 		p.note(k.kind, err)
 		return
 	case k.kind == wire.WebSocket && c.o.Memory.lost(c.ws.Host, age):
