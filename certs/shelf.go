@@ -144,8 +144,8 @@ func (s *shelf) TryLock(_ context.Context, name string) (bool, error) {
 
 // take makes the lock's file, unless there is one.
 func (s *shelf) take(name, file string) (bool, error) {
-	if !s.begin() {
-		return false, errShut
+	if ok, err := s.begin(name); !ok {
+		return false, err
 	}
 	h := &heldLock{
 		file: file, owner: fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()), created: time.Now(),
@@ -166,14 +166,19 @@ func (s *shelf) take(name, file string) (bool, error) {
 	return true, nil
 }
 
-// begin counts a lock that is to be held, unless it is too late for it.
-func (s *shelf) begin() bool {
+// begin counts a lock that is to be held, unless it is too late for it or it is held
+// here: though another instance has taken its file away, two of us would have one entry.
+func (s *shelf) begin(name string) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.shut {
-		s.out.Add(1)
+	switch {
+	case s.shut:
+		return false, errShut
+	case s.held[name] != nil:
+		return false, nil
 	}
-	return !s.shut
+	s.out.Add(1)
+	return true, nil
 }
 
 // Unlock gives a lock of ours back.
@@ -241,7 +246,7 @@ func (s *shelf) String() string { return s.Path }
 
 // stale reports whether a lock with this text is nobody's: its time is long ago, or has
 // not changed for as long as we have looked. One of ours never is, however a clock that
-// jumped makes it look: two of us would have one entry in held.
+// jumped makes it look.
 func (s *shelf) stale(name, text string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -175,6 +175,37 @@ func TestALockThatIsHeldHereIsNotStale(t *testing.T) {
 	})
 }
 
+// Nor is one whose file another instance has taken away, as after a pause of this
+// process, until whoever has it here gives it back.
+func TestALockThatIsHeldHereAndLostIsNotTakenTwice(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := shelfIn(t, dir)
+		if err := s.Lock(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(s.lockFile("a")); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.TryLock(t.Context(), "a"); got || err != nil {
+			t.Errorf("while it is held: got it %v, %v; want that it is held", got, err)
+		}
+		if err := s.Unlock(t.Context(), "a"); err != nil {
+			t.Error(err)
+		}
+		if got, err := s.TryLock(t.Context(), "a"); !got || err != nil {
+			t.Errorf("once it is free: %v, %v", got, err)
+		}
+		if err := s.Unlock(t.Context(), "a"); err != nil {
+			t.Error(err)
+		}
+		start := time.Now()
+		if s.close(); time.Since(start) > 0 {
+			t.Errorf("the end waited %v for a lock that nobody has", time.Since(start))
+		}
+	})
+}
+
 // certmagic's own locks and ours exclude each other, for a storage that both use.
 func TestLocksAreCertmagics(t *testing.T) {
 	dir := t.TempDir()
