@@ -61,7 +61,7 @@ func newGate(life context.Context, o OnDemand, failed func(string)) *gate {
 		g.allow = newNameSet(o.Allow)
 	}
 	t := newTransport(askTime)
-	t.MaxIdleConnsPerHost, t.IdleConnTimeout, t.ForceAttemptHTTP2 = 4, 30*time.Second, true
+	t.MaxIdleConnsPerHost, t.IdleConnTimeout = 4, 30*time.Second
 	g.client = &http.Client{
 		Timeout:       askTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

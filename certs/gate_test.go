@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -63,4 +64,53 @@ func TestAGateWhoseAskerIsGoneRefuses(t *testing.T) {
 	if err := g.judge(context.Background(), "a.example"); err == nil {
 		t.Error("it allows")
 	}
+}
+
+// An asker whose connection dies without a word, as behind a balancer that forgets it,
+// is asked by another. HTTP/2 would go on with the dead one: there the end of a question
+// is not the connection's.
+func TestAnAskerWhoseConnectionDies(t *testing.T) {
+	a := &asker{}
+	a.status.Store(http.StatusOK)
+	s := httptest.NewUnstartedServer(a)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	var dead []*cut
+	g := newGate(t.Context(), OnDemand{Ask: s.URL}, func(string) {})
+	defer g.close()
+	by := g.client.Transport.(*http.Transport)
+	by.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
+	dial := by.DialContext
+	by.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		dead = append(dead, &cut{Conn: c})
+		return dead[len(dead)-1], nil
+	}
+	if err := g.judge(t.Context(), "a.example"); err != nil {
+		t.Fatal(err)
+	}
+	dead[0].over.Store(true)
+	if err := g.judge(t.Context(), "b.example"); err == nil {
+		t.Fatal("a dead connection has an answer")
+	}
+	if err := g.judge(t.Context(), "c.example"); err != nil {
+		t.Errorf("the next question: %v; want an answer, by another connection", err)
+	}
+}
+
+// A cut is a connection on which nothing that is written arrives any more once it is over.
+type cut struct {
+	net.Conn
+	over atomic.Bool
+}
+
+func (c *cut) Write(b []byte) (int, error) {
+	if c.over.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
 }
