@@ -12,8 +12,13 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// jobTime bounds the getting of one certificate on demand.
-const jobTime = 3 * time.Minute
+const (
+	// jobTime bounds the getting of one certificate on demand.
+	jobTime = 3 * time.Minute
+	// idleAfter is how long a name on demand must not have been asked for, in the second
+	// half of its certificate's life, to count as left by everybody.
+	idleAfter = 24 * time.Hour
+)
 
 // An asked is a name on demand that has its certificate in memory.
 type asked struct {
@@ -107,13 +112,24 @@ func (m *managed) fetch(name string, g *gate) error {
 	return nil
 }
 
+// idle reports whether nobody asks any more for name, which is in asked. It is for who
+// has the lock.
+func (m *managed) idle(name string) bool {
+	a, _ := m.asked.Peek(name)
+	c, found := m.hot.exact(name)
+	return found && m.late(c) && time.Since(a.looked) > idleAfter
+}
+
+// late reports whether c is in the second half of its life, or near its end.
+func (m *managed) late(c certmagic.Certificate) bool {
+	left := time.Until(c.Leaf.NotAfter)
+	return left <= c.Lifetime()/2 || left <= 5*m.env.Every
+}
+
 // due reports whether it is time to renew c. That is asked in the second half of its
 // life only, and not at every handshake.
 func (m *managed) due(name string, c certmagic.Certificate) bool {
-	if time.Until(c.Leaf.NotAfter) > c.Lifetime()/2 && time.Until(c.Leaf.NotAfter) > 5*m.env.Every {
-		return false
-	}
-	if m.tooSoon(name) {
+	if !m.late(c) || m.tooSoon(name) {
 		return false
 	}
 	m.mu.Lock()
@@ -167,7 +183,7 @@ func (m *managed) supplied(name string, err error) {
 	if !m.lines.take() {
 		level = slog.LevelDebug
 	}
-	m.env.Log.Log(m.life, level, "could not get a certificate on demand; handshakes for it fail for now", "name", name,
+	m.env.Log.Log(m.life, level, "could not get a certificate on demand; there is no order for it for now", "name", name,
 		"authority", m.authority, "err", plain(err), "do", remedy(err), "for", wait.Round(time.Second))
 }
 

@@ -1,6 +1,8 @@
 package certs
 
 import (
+	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +48,33 @@ func TestAnExpiredCertificateReplacesNoGoodOne(t *testing.T) {
 		time.Sleep(3 * b.env.Every)
 		if !b.leaf(name).Equal(first) {
 			t.Error("the good one is not served any more")
+		}
+	})
+}
+
+// Where storage is slow, or hangs, the reading of what others renewed takes no place
+// from the looks for challenges.
+func TestReadingAgainHoldsNoChallengeUp(t *testing.T) {
+	dir := t.TempDir()
+	names := make([]string, 2*maxLooks)
+	for i := range names {
+		names[i] = fmt.Sprintf("n%d.again.example", i)
+		stock(t, dir, names[i], time.Now(), time.Now().Add(week), names[i])
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := &hanging{shelf: newShelf(dir, slog.New(slog.DiscardHandler)), reading: make(chan struct{}, len(names))}
+		m := startLocal(t, h, dir, Environment{}, names...)
+		defer m.Close() // in the bubble
+		m.Begin()
+		synctest.Wait()
+		over := h.hang()
+		defer over()
+		time.Sleep(m.env.Every + time.Second)
+		if len(h.reading) == 0 || len(h.reading) == len(names) {
+			t.Fatalf("%d are read at once; want some, and not all", len(h.reading))
+		}
+		if len(m.looks) > 0 {
+			t.Errorf("%d of %d looks for challenges are taken", len(m.looks), maxLooks)
 		}
 	})
 }

@@ -38,7 +38,8 @@ type managed struct {
 	scope     atomic.Pointer[scope]
 	orders    chan struct{} // a token for each order under way
 	strange   chan struct{} // and one for each of those that is on demand
-	looks     chan struct{} // and for each look at storage for what others put there
+	looks     chan struct{} // and for each look at storage for a challenge
+	reads     chan struct{} // and for what other instances have renewed
 	jobs      flight[error] // for names on demand: orders
 	fetches   flight[error] // and what storage has for them
 
@@ -64,10 +65,12 @@ const (
 	maxOrders  = 8
 	maxStrange = maxOrders - 2
 	maxJobs    = 64
-	// maxLooks bounds the looks at storage, at once, for what other instances renewed
-	// and for challenges that strangers pretend to check: where storage hangs, each
-	// would hold a thread. More wait.
+	// maxLooks bounds the looks at storage, at once, for challenges that strangers
+	// pretend to check, and maxReads those for what other instances have renewed: where
+	// storage hangs, each would hold a thread. More wait; but no challenge does while a
+	// thousand names are read from storage that is slow.
 	maxLooks = 16
+	maxReads = 4
 	// maxAsked bounds the certificates on demand in memory. Those of the names that
 	// were asked for least recently are read from storage again.
 	// maxDenied bounds the names on demand whose failure is remembered.
@@ -102,7 +105,8 @@ func startManaged(s Settings, e Environment) (*managed, error) {
 func manage(s Settings, e Environment, storage certmagic.Storage, path string) (*managed, error) {
 	m := &managed{
 		env: e, authority: "local", store: &store{Storage: storage, path: path, log: e.Log, failed: e.Failed},
-		orders: make(chan struct{}, maxOrders), strange: make(chan struct{}, maxStrange), looks: make(chan struct{}, maxLooks),
+		orders: make(chan struct{}, maxOrders), strange: make(chan struct{}, maxStrange),
+		looks: make(chan struct{}, maxLooks), reads: make(chan struct{}, maxReads),
 		jobs: flight[error]{most: maxJobs}, fetches: flight[error]{most: maxJobs}, lines: newRation(),
 		hot: hot{changed: make(chan struct{}, 1)}, begun: make(chan struct{}), keeps: map[string]context.CancelFunc{}, faults: map[string]error{},
 	}
@@ -264,11 +268,16 @@ func (m *managed) Serves(host string) bool {
 	return sc.gate.judge(ctx, name) == nil
 }
 
-// Certificates are those in memory.
+// Certificates are those in memory, but for such on demand as nobody asks for any more:
+// they are left to end, which is no cause for alarm.
 func (m *managed) Certificates() []Certificate {
 	names := slices.Clone(m.scope.Load().list)
 	m.mu.Lock()
-	names = append(names, m.asked.Keys()...)
+	for _, n := range m.asked.Keys() {
+		if !m.idle(n) {
+			names = append(names, n)
+		}
+	}
 	m.mu.Unlock()
 	var all []Certificate
 	for _, n := range names {

@@ -105,10 +105,10 @@ func (m *managed) ails(ctx context.Context, name string) bool {
 
 // reread puts what storage has now in the place of old.
 func (m *managed) reread(ctx context.Context, name string, old certmagic.Certificate) error {
-	if err := take(ctx, m.looks); err != nil {
+	if err := take(ctx, m.reads); err != nil {
 		return err
 	}
-	defer give(m.looks)
+	defer give(m.reads)
 	now, err := m.load(ctx, m.steady, name)
 	if err == nil && now.Hash() != old.Hash() {
 		m.cache.Remove([]string{old.Hash()})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -211,9 +212,18 @@ func TestRenewalOnDemand(t *testing.T) {
 		if first == nil {
 			t.Fatal("there is none")
 		}
+		told := func() bool {
+			return slices.ContainsFunc(b.Certificates(), func(c Certificate) bool { return c.Names[0] == name })
+		}
+		if !told() {
+			t.Error("it is not told of")
+		}
 		time.Sleep(time.Until(first.NotAfter) - 24*time.Hour)
 		if n := b.office.of(name); n != 1 {
 			t.Errorf("%d orders for what nobody asks for; want the first", n)
+		}
+		if told() {
+			t.Error("its end is told of, though nobody asks for it any more")
 		}
 		b.office.fail(limited)
 		start := time.Now()
@@ -228,6 +238,12 @@ func TestRenewalOnDemand(t *testing.T) {
 		}
 		if n := b.office.of(name); n != 2 {
 			t.Errorf("%d orders by 100 handshakes; want 1", n-1)
+		}
+		if !told() {
+			t.Error("the end of what cannot be renewed is not told of")
+		}
+		if b.said.lines("there is no order for it") != 1 || b.said.lines("handshakes for it fail") != 0 {
+			t.Error("it is not said, or said that handshakes fail")
 		}
 		b.office.mend()
 		b.within(2*time.Minute+b.env.Every, "another", func() bool { return !b.leaf(name).Equal(first) })
