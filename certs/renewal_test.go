@@ -407,3 +407,27 @@ func TestFaultsOfStorage(t *testing.T) {
 		t.Error("a write does not mend a write")
 	}
 }
+
+// Storage of which a part fails, or that fails now and then, fills no log: each of a
+// thousand names is read again every ten minutes.
+func TestStorageThatFailsNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said notes
+		s := &store{Storage: &faulty{}, log: said.log(), failed: func(string) {}}
+		tell := func(when string, faults, ends int) {
+			t.Helper()
+			for range 1000 {
+				_ = s.judge(syscall.EIO, reading)
+				_ = s.judge(nil, reading)
+			}
+			if f, e := said.lines("cannot be used"), said.lines("can be used again"); f != faults || e != ends {
+				t.Errorf("%s: %d lines of faults and %d of their end; want %d and %d", when, f, e, faults, ends)
+			}
+		}
+		tell("at first", 1, 1)
+		time.Sleep(sayAgain - time.Second)
+		tell("soon after", 1, 1)
+		time.Sleep(time.Second)
+		tell("later", 2, 2)
+	})
+}

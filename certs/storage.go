@@ -16,7 +16,7 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// sayAgain is how often the same fault of storage is said again.
+// sayAgain is how often faults of storage are said, and their end.
 const sayAgain = 10 * time.Minute
 
 // A store is certmagic's storage, and says when it fails and when it works again.
@@ -31,6 +31,7 @@ type store struct {
 	mu   sync.Mutex
 	bad  [kinds]bool // what does not work now
 	said time.Time
+	open bool // its end has not been said
 }
 
 // A fault is an error of storage itself, and not of what is in it.
@@ -135,22 +136,24 @@ func (s *store) judge(err error, kind int) error {
 func (s *store) news(kind int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.failing()
 	s.bad[kind] = true
-	if known && time.Since(s.said) < sayAgain {
+	if !s.said.IsZero() && time.Since(s.said) < sayAgain {
 		return false
 	}
-	s.said = time.Now()
+	s.said, s.open = time.Now(), true
 	return true
 }
 
-// well reports whether this was the last fault's end.
+// well reports whether this was the last fault's end, and is to be said.
 func (s *store) well(kind int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was := s.failing()
 	s.bad[kind] = false
-	return was && !s.failing()
+	if !s.open || s.failing() {
+		return false
+	}
+	s.open = false
+	return true
 }
 
 // fails reports whether the last use failed.
