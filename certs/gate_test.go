@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // An asker counts the questions and answers with a status.
@@ -79,6 +80,7 @@ func TestAnAskerWhoseConnectionDies(t *testing.T) {
 	var dead []*cut
 	g := newGate(t.Context(), OnDemand{Ask: s.URL}, func(string) {})
 	defer g.close()
+	g.client.Timeout = 10 * time.Second
 	by := g.client.Transport.(*http.Transport)
 	by.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
 	dial := by.DialContext
@@ -94,9 +96,11 @@ func TestAnAskerWhoseConnectionDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead[0].over.Store(true)
+	g.client.Timeout = 100 * time.Millisecond
 	if err := g.judge(t.Context(), "b.example"); err == nil {
 		t.Fatal("a dead connection has an answer")
 	}
+	g.client.Timeout = 10 * time.Second
 	if err := g.judge(t.Context(), "c.example"); err != nil {
 		t.Errorf("the next question: %v; want an answer, by another connection", err)
 	}
