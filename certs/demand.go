@@ -108,8 +108,17 @@ func (m *managed) fetch(name string, g *gate) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked.Add(name, &asked{})
+	m.admit(name, &asked{})
 	return nil
+}
+
+// admit remembers name, whose certificate is in memory, unless a reload has taken it out
+// meanwhile. It is for who has the lock.
+func (m *managed) admit(name string, a *asked) {
+	m.asked.Add(name, a)
+	if g := m.scope.Load().gate; g == nil || !g.allows(name) {
+		m.asked.Remove(name) // which forgets it
+	}
 }
 
 // idle reports whether nobody asks any more for name, which is in asked. It is for who
@@ -194,11 +203,11 @@ func (m *managed) remember(name string, err error) time.Duration {
 	defer m.mu.Unlock()
 	if err == nil {
 		m.denied.Remove(name)
-		m.asked.Add(name, &asked{time.Now()})
+		m.admit(name, &asked{time.Now()})
 		return 0
 	}
 	if _, found := m.hot.exact(name); found { // an old one, of which is thought again later
-		m.asked.Add(name, &asked{time.Now()})
+		m.admit(name, &asked{time.Now()})
 	}
 	d, _ := m.denied.Get(name)
 	wait := m.pause(d.failures, err)

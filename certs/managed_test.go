@@ -202,6 +202,34 @@ func TestANameThatIsDroppedWhileItIsRead(t *testing.T) {
 	})
 }
 
+// Nor what it shows of a name on demand that is allowed no longer.
+func TestANameOnDemandThatIsDroppedWhileItIsRead(t *testing.T) {
+	dir := t.TempDir()
+	stock(t, dir, "a.demand.example", time.Now(), time.Now().Add(week), "a.demand.example")
+	synctest.Test(t, func(t *testing.T) {
+		h := &hanging{shelf: newShelf(dir, slog.New(slog.DiscardHandler))}
+		m, err := manage(onDemand("*.demand.example"), Environment{Log: slog.New(slog.DiscardHandler)}.withDefaults(), h, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close() // in the bubble
+		over := h.hang()
+		defer over()
+		if _, err := m.get(helloOf("a.demand.example")); err == nil {
+			t.Error("it is served, though storage hangs")
+		}
+		m.adopt(onDemand("*.other.example"))
+		over()
+		synctest.Wait()
+		if _, found := m.hot.exact("a.demand.example"); found || m.asked.Len() > 0 {
+			t.Errorf("in memory %v, and %d names are remembered", found, m.asked.Len())
+		}
+		if n := len(m.cache.AllMatchingCertificates("a.demand.example")); n > 0 {
+			t.Errorf("certmagic has %d for it", n)
+		}
+	})
+}
+
 // Reloads that come behind the end change nothing that matters.
 func TestReloadsBehindTheEnd(t *testing.T) {
 	dir := t.TempDir()
