@@ -100,6 +100,20 @@ func TestStaleLocks(t *testing.T) {
 	}
 }
 
+// handOn has the lock a given back by one and taken by the other at once, who gives it back.
+func handOn(t *testing.T, one, other *shelf) {
+	t.Helper()
+	if err := one.Unlock(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
+	if got, err := other.TryLock(t.Context(), "a"); !got || err != nil {
+		t.Errorf("once it is free: %v, %v", got, err)
+	}
+	if err := other.Unlock(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestALockThatIsHeldStaysFresh(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -112,15 +126,7 @@ func TestALockThatIsHeldStaysFresh(t *testing.T) {
 		if err := two.Lock(ctx, "a"); err != context.DeadlineExceeded {
 			t.Errorf("the second got %v within an hour; want nothing", err)
 		}
-		if err := one.Unlock(t.Context(), "a"); err != nil {
-			t.Error(err)
-		}
-		if got, err := two.TryLock(t.Context(), "a"); !got || err != nil {
-			t.Errorf("once it is free: %v, %v", got, err)
-		}
-		if err := two.Unlock(t.Context(), "a"); err != nil {
-			t.Error(err)
-		}
+		handOn(t, one, two)
 	})
 }
 
@@ -163,15 +169,7 @@ func TestALockThatIsHeldHereIsNotStale(t *testing.T) {
 			t.Errorf("before it is kept fresh: got it %v, %v; want that it is held", got, err)
 		}
 		time.Sleep(2 * freshen)
-		if err := s.Unlock(t.Context(), "a"); err != nil {
-			t.Error(err)
-		}
-		if got, err := s.TryLock(t.Context(), "a"); !got || err != nil {
-			t.Errorf("once it is free: %v, %v", got, err)
-		}
-		if err := s.Unlock(t.Context(), "a"); err != nil {
-			t.Error(err)
-		}
+		handOn(t, s, s)
 	})
 }
 
@@ -190,15 +188,7 @@ func TestALockThatIsHeldHereAndLostIsNotTakenTwice(t *testing.T) {
 		if got, err := s.TryLock(t.Context(), "a"); got || err != nil {
 			t.Errorf("while it is held: got it %v, %v; want that it is held", got, err)
 		}
-		if err := s.Unlock(t.Context(), "a"); err != nil {
-			t.Error(err)
-		}
-		if got, err := s.TryLock(t.Context(), "a"); !got || err != nil {
-			t.Errorf("once it is free: %v, %v", got, err)
-		}
-		if err := s.Unlock(t.Context(), "a"); err != nil {
-			t.Error(err)
-		}
+		handOn(t, s, s)
 		start := time.Now()
 		if s.close(); time.Since(start) > 0 {
 			t.Errorf("the end waited %v for a lock that nobody has", time.Since(start))
