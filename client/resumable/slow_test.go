@@ -223,3 +223,42 @@ func TestSmallBodiesOnly(t *testing.T) {
 		}
 	}
 }
+
+// A WebSocket that is moved to on a slow way up is no silent one: the PING that asks it does
+// not wait behind messages.
+func TestMovingOnASlowWayUp(t *testing.T) {
+	for _, kind := range []Transport{Stream, Poll} {
+		t.Run(string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				r.f.welcome.Rotate = 3_600_000
+				o := r.options(WebSocket, kind)
+				o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					c, err := r.dial(ctx, network, addr)
+					return slowUp{c, 1000}, err
+				}
+				r.f.set(wire.WebSocket, refused)
+				o.OnTransport = func(now Transport, why error) {
+					if now == None || why != nil {
+						t.Errorf("lost: %v", why)
+					}
+				}
+				c := r.open(o)
+				r.f.set(wire.WebSocket, nil)
+				time.Sleep(probeEvery - 20*time.Second)
+				want := bytes.Repeat([]byte("slow "), 40_000)
+				if err := c.Write(t.Context(), Binary, want); err != nil {
+					t.Fatal(err)
+				}
+				if _, got, err := c.Read(t.Context()); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%d bytes, %v; want %d", len(got), err, len(want))
+				}
+				if c.Transport() != WebSocket {
+					t.Errorf("transport %q; want websocket", c.Transport())
+				}
+				c.CloseNow()
+				time.Sleep(time.Minute) // for what is on its way
+			})
+		})
+	}
+}

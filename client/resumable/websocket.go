@@ -233,6 +233,7 @@ func (c *Conn) pull(k *carrier, buf []byte) []byte {
 	if due {
 		c.ackDue = false
 	}
+	up = up && !k.use && !k.ping // whose answer is waited for: on a slow path it would be long in coming behind messages
 	if k.pong != nil {
 		buf, k.pong = wire.AppendPong(buf, k.pong), nil
 	}
