@@ -103,7 +103,6 @@ func (k *carrier) hear(f wire.Frame, named string) error {
 	if k.over {
 		return errDropped
 	}
-	k.heard, k.asked = time.Now(), time.Time{}
 	err := c.frameLocked(k, f, named)
 	if f := (*fault)(nil); errors.As(err, &f) {
 		c.endLocked(fmt.Errorf("server broke the protocol: %w", err), f.code)

@@ -184,11 +184,18 @@ func (s *talk) body(p []byte) (pongs []byte, data bool) {
 	return pongs, data
 }
 
+func (f *fake) heartbeat() time.Duration {
+	if f.welcome.Heartbeat == 0 { // for ever
+		return time.Hour
+	}
+	return time.Duration(f.welcome.Heartbeat) * time.Millisecond
+}
+
 func (s *talk) stream(w http.ResponseWriter, r *http.Request, gen uint64) {
 	w.(http.Flusher).Flush()
 	rotate := time.NewTimer(time.Duration(s.f.welcome.Rotate) * time.Millisecond)
 	defer rotate.Stop()
-	beat := time.NewTicker(time.Duration(s.f.welcome.Heartbeat) * time.Millisecond)
+	beat := time.NewTicker(s.f.heartbeat())
 	defer beat.Stop()
 	told := false
 	for {
@@ -216,7 +223,7 @@ func (s *talk) stream(w http.ResponseWriter, r *http.Request, gen uint64) {
 }
 
 func (s *talk) poll(w http.ResponseWriter, r *http.Request, gen uint64, pong []byte, data bool) {
-	hold := time.Duration(s.f.welcome.Heartbeat) * time.Millisecond
+	hold := s.f.heartbeat()
 	if data {
 		hold = time.Second
 	}

@@ -38,6 +38,7 @@ type keeper struct {
 	wsFailed  bool            // with HTTP working then, WebSocket is blocked
 	mute      bool            // a stream was held back
 	late      bool            // a stream failed behind its head start: a poll has its turn first
+	silent    int             // streams in a row of which nothing came but the WELCOME
 	probed    time.Time       // when a WebSocket was begun last
 	leaving   bool            // a GOAWAY came
 	leave     time.Duration

@@ -10,10 +10,9 @@ import (
 func (k *carrier) judgeLocked() {
 	h, t := k.patiences()
 	switch {
-	case h == 0:
 	case k.kind == wire.WebSocket:
 		k.judging = time.AfterFunc(h, k.judge)
-	case k.kind == wire.Stream:
+	case k.kind == wire.Stream && h > 0:
 		k.patience = h + t
 		k.judging = time.AfterFunc(k.patience, k.judge)
 	}
@@ -60,6 +59,9 @@ func (k *carrier) judge() {
 	}
 	h, t := k.patiences()
 	if k.asked.IsZero() {
+		if h == 0 { // it answers if it is asked otherwise
+			return
+		}
 		if left := h - now.Sub(k.heard); left > 0 {
 			k.judging.Reset(left)
 			return

@@ -204,3 +204,41 @@ func TestMovingToAWebSocketThatIsSilent(t *testing.T) {
 		})
 	}
 }
+
+// Where a server asks for no heartbeat a WebSocket is silent for as long as it likes; but one
+// that is moved to, or asked, has to answer.
+func TestSilenceWithoutAHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.f.welcome.Heartbeat = 0
+		var asked times
+		r.f.set(wire.WebSocket, refused)
+		c := r.open(r.options(WebSocket, Stream))
+		r.f.set(wire.WebSocket, r.f.welcomedOnly(&asked))
+		for len(asked.list()) == 0 {
+			time.Sleep(time.Second)
+		}
+		start := time.Now()
+		r.echo(c, "by what worked")
+		if took := time.Since(start); took > raceOn || len(asked.list()) != 1 {
+			t.Errorf("an echo took %v behind %d WebSockets; want %v at most, behind 1", took, len(asked.list()), raceOn)
+		}
+		r.f.set(wire.WebSocket, nil)
+		time.Sleep(probeEvery)
+		before := len(r.f.said())
+		time.Sleep(time.Hour)
+		c.CheckNetwork()
+		time.Sleep(time.Minute)
+		if n := len(r.f.said()) - before; n != 0 || c.Transport() != WebSocket {
+			t.Errorf("transport %q, %d carriers more; want the same WebSocket", c.Transport(), n)
+		}
+		r.blackhole(true)
+		c.CheckNetwork()
+		time.Sleep(askedTwice)
+		synctest.Wait()
+		if c.Transport() == WebSocket {
+			t.Error("a WebSocket that does not answer is kept")
+		}
+		r.blackhole(false)
+	})
+}

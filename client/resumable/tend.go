@@ -27,7 +27,7 @@ func (c *Conn) tendLocked(now time.Time) (next time.Time) {
 		next = c.probeLocked(now)
 	} else if at := k.welcomed.Add(killedSoon); now.Before(at) {
 		next = at
-	} else {
+	} else if !k.stillborn() {
 		c.o.Memory.lives(c.ws.Host)
 	}
 	return earlier(next, c.succeedLocked(now))
@@ -168,6 +168,10 @@ func doubtful(k *carrier, err error) bool {
 func (c *Conn) learnLocked(k *carrier, err error) {
 	p := &c.keep
 	age := time.Since(k.welcomed)
+	lived, silent := age, false
+	if h, _ := k.patiences(); errors.Is(err, errSilent) && k.stillborn() && age >= h {
+		lived, silent = 0, true
+	}
 	switch {
 	case errors.Is(err, errDropped) || c.err != nil:
 		return
@@ -177,8 +181,14 @@ func (c *Conn) learnLocked(k *carrier, err error) {
 		p.late = p.late || k.kind == wire.Stream && !k.next && !errors.Is(err, errNoAnswer) && time.Since(k.begun) >= c.headStartLocked()
 		p.note(k.kind, err)
 		return
-	case k.kind == wire.WebSocket && c.o.Memory.lost(c.ws.Host, age):
+	case k.kind == wire.WebSocket && c.o.Memory.lost(c.ws.Host, lived):
 		p.wsFailed = true
+	case k.kind == wire.Stream && silent:
+		p.silent++
+		held := p.silent >= silentTimes
+		p.late, p.mute = p.late || held, p.mute || held
+	case k.kind == wire.Stream:
+		p.silent = 0
 	}
 	if k != c.used {
 		return
@@ -187,6 +197,17 @@ func (c *Conn) learnLocked(k *carrier, err error) {
 	if !k.answered && (!errors.Is(err, errRotated) || age < shortLife) {
 		p.tries++
 	}
+}
+
+// silentTimes is how many streams in a row that bring no more than a WELCOME are held back.
+// One may be a network that was lost just then.
+const silentTimes = 2
+
+// stillborn says that nothing came of a proven carrier but with its WELCOME, or to its USE.
+func (k *carrier) stillborn() bool {
+	moved := k.kind == wire.WebSocket && k.turn != k.asks // its PONG would have come
+	h, _ := k.patiences()
+	return !moved && k.heard.Sub(k.welcomed) < min(shortLife, h)
 }
 
 // checkLocked asks the carrier in use for a sign of life, or ends a wait (§10).
@@ -200,7 +221,7 @@ func (c *Conn) checkLocked(now time.Time) {
 		for _, begun := range c.carriers {
 			begun.limit = earlier(begun.limit, now.Add(askedTwice)) // it may hang in a network that is gone
 		}
-	case k.kind == wire.WebSocket && k.judging != nil:
+	case k.kind == wire.WebSocket:
 		if k.asked.IsZero() || k.patience != askedTwice { // else it is being asked
 			k.askLocked(now, askedTwice)
 		}

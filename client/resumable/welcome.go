@@ -121,7 +121,7 @@ func (c *Conn) moveLocked(k *carrier) {
 		c.turn++
 		k.turn, k.use, k.answered = c.turn, true, false
 		k.ping = k.kind == wire.WebSocket // whose PONG says that the USE came
-		if k.ping && k.judging != nil && beside {
+		if k.ping && beside {
 			k.askLocked(time.Now(), raceOn) // for so long the one before is there still
 		}
 	}
