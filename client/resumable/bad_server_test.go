@@ -64,24 +64,14 @@ func (b bad) request(f *fake) func(w http.ResponseWriter, q *http.Request) bool 
 
 func (b bad) socket(f *fake) func(w http.ResponseWriter, q *http.Request) bool {
 	return func(w http.ResponseWriter, q *http.Request) bool {
-		up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
-		c, err := up.Upgrade(w, q, nil)
-		if err != nil {
-			return true
-		}
-		defer c.Close()
-		_, p, err := c.ReadMessage()
-		if err != nil {
-			return true
-		}
-		b.wait()
-		hello, _, _ := wire.Split(p)
-		_, _, answer := f.attach(hello.Body)
-		c.WriteMessage(websocket.BinaryMessage, answer)
-		if b.behind != nil {
-			c.WriteMessage(max(b.message, websocket.TextMessage), b.behind)
-		}
-		b.wait()
+		socket(w, q, func(c *websocket.Conn, p []byte) {
+			b.wait()
+			f.welcomes(c, p)
+			if b.behind != nil {
+				c.WriteMessage(max(b.message, websocket.TextMessage), b.behind)
+			}
+			b.wait()
+		})
 		return true
 	}
 }

@@ -31,11 +31,7 @@ func hanging(_ http.ResponseWriter, r *http.Request) bool {
 }
 
 func killed(w http.ResponseWriter, r *http.Request) bool {
-	up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
-	if c, err := up.Upgrade(w, r, nil); err == nil {
-		c.ReadMessage()
-		c.Close()
-	}
+	socket(w, r, func(*websocket.Conn, []byte) {})
 	return true
 }
 

@@ -168,23 +168,12 @@ func (s *times) carrier(f *fake) {
 }
 
 func (f *fake) webSocketThatEnds(w http.ResponseWriter, q *http.Request, welcomed *times) {
-	up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
-	c, err := up.Upgrade(w, q, nil)
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	if _, p, err := c.ReadMessage(); err == nil {
-		hello, _, _ := wire.Split(p)
-		_, _, answer := f.attach(hello.Body)
+	socket(w, q, func(c *websocket.Conn, p []byte) {
+		f.welcomes(c, p)
 		welcomed.carrier(f)
-		c.WriteMessage(websocket.BinaryMessage, answer)
 		c.WriteMessage(websocket.BinaryMessage, wire.AppendPing(nil, nil))
-		for pong := false; err == nil && !pong; { // till then it may not have come
-			_, p, err = c.ReadMessage()
-			pong = bytes.Contains(p, wire.AppendPong(nil, nil))
-		}
-	}
+		ponged(c)
+	})
 }
 
 // Carriers that are cut right behind their WELCOME are made again by back-off after three

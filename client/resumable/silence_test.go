@@ -17,20 +17,11 @@ func (f *fake) dumb(kind wire.Kind) func(http.ResponseWriter, *http.Request) boo
 	ack := wire.Ack{}.Append(nil)
 	if kind == wire.WebSocket {
 		return func(w http.ResponseWriter, q *http.Request) bool {
-			up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
-			c, err := up.Upgrade(w, q, nil)
-			if err != nil {
-				return true
-			}
-			defer c.Close()
-			_, p, err := c.ReadMessage()
-			hello, _, _ := wire.Split(p)
-			_, _, answer := f.attach(hello.Body)
-			c.WriteMessage(websocket.BinaryMessage, answer)
-			c.WriteMessage(websocket.BinaryMessage, ack)
-			for err == nil {
-				_, _, err = c.ReadMessage()
-			}
+			socket(w, q, func(c *websocket.Conn, p []byte) {
+				f.welcomes(c, p)
+				c.WriteMessage(websocket.BinaryMessage, ack)
+				toTheEnd(c)
+			})
 			return true
 		}
 	}

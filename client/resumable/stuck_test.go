@@ -1,7 +1,6 @@
 package resumable
 
 import (
-	"bytes"
 	"io"
 	"net/http"
 	"testing"
@@ -74,25 +73,12 @@ func TestCheckOfAStreamThatIsSlow(t *testing.T) {
 // leaving says GOAWAY behind each WELCOME, and cuts.
 func (f *fake) leaving(within uint64, welcomed *times) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, q *http.Request) bool {
-		up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
-		c, err := up.Upgrade(w, q, nil)
-		if err != nil {
-			return true
-		}
-		defer c.Close()
-		_, p, err := c.ReadMessage()
-		if err != nil {
-			return true
-		}
-		hello, _, _ := wire.Split(p)
-		_, _, answer := f.attach(hello.Body)
-		welcomed.add()
-		c.WriteMessage(websocket.BinaryMessage, answer)
-		c.WriteMessage(websocket.BinaryMessage, wire.AppendPing(wire.AppendGoaway(nil, within), nil))
-		for pong := false; err == nil && !pong; { // till then it may not have come
-			_, p, err = c.ReadMessage()
-			pong = bytes.Contains(p, wire.AppendPong(nil, nil))
-		}
+		socket(w, q, func(c *websocket.Conn, p []byte) {
+			welcomed.add()
+			f.welcomes(c, p)
+			c.WriteMessage(websocket.BinaryMessage, wire.AppendPing(wire.AppendGoaway(nil, within), nil))
+			ponged(c)
+		})
 		return true
 	}
 }
@@ -155,22 +141,11 @@ func TestOpeningBesideAStreamThatOnlyBegins(t *testing.T) {
 // welcomedOnly is a WebSocket of which nothing comes behind the WELCOME, and nothing gets up.
 func (f *fake) welcomedOnly(asked *times) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, q *http.Request) bool {
-		up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
-		c, err := up.Upgrade(w, q, nil)
-		if err != nil {
-			return true
-		}
-		defer c.Close()
-		_, p, err := c.ReadMessage()
-		if err == nil {
+		socket(w, q, func(c *websocket.Conn, p []byte) {
 			asked.add()
-			hello, _, _ := wire.Split(p)
-			_, _, answer := f.attach(hello.Body)
-			c.WriteMessage(websocket.BinaryMessage, answer)
-		}
-		for err == nil {
-			_, _, err = c.ReadMessage()
-		}
+			f.welcomes(c, p)
+			toTheEnd(c)
+		})
 		return true
 	}
 }
