@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -205,34 +204,10 @@ func TestNoParkingWithinAMessage(t *testing.T) {
 
 // Messages come at any time from before a hop is parked to after.
 func TestParkingRacesMessages(t *testing.T) {
-	const sessions, count = 8, 150
-	d := &stageDoor{t: t, ln: listen(t)}
-	h := newHall(t, d.url(), nil)
-	var all sync.WaitGroup
-	for n := range uint64(sessions) {
-		accepted := make(chan *peer, 1)
-		go func() { accepted <- d.accept() }()
-		front := h.client("/")
-		back := <-accepted
-		for _, way := range [][2]*peer{{front, back}, {back, front}} {
-			from, to, rng := way[0], way[1], rand.New(rand.NewPCG(n, 1))
-			all.Go(func() {
-				for i := range count {
-					from.send(from.frame(0x80|opText, fmt.Sprint(i)))
-					<-time.After(time.Duration(rng.IntN(5000)) * time.Microsecond)
-				}
-			})
-			all.Go(func() {
-				for i := range count {
-					if got := to.message(); got != fmt.Sprint(i) {
-						t.Errorf("got %q; want %d", got, i)
-						return
-					}
-				}
-			})
-		}
-	}
-	all.Wait()
+	crowd(t, 150, func(k int) string { return fmt.Sprint(k) }, func(from *peer, rng *rand.Rand, text string) {
+		from.send(from.frame(0x80|opText, text))
+		<-time.After(time.Duration(rng.IntN(5000)) * time.Microsecond)
+	})
 }
 
 // Sessions end at any time from before a hop is parked to after.

@@ -61,24 +61,23 @@ func (p *peer) shred(rng *rand.Rand, text string) {
 	}
 }
 
-// Frames are cut, anywhere, by whatever parks and wakes their reader.
-func TestParkingAnywhereInFrames(t *testing.T) {
-	const sessions, count = 8, 80
+// crowd has each end of some sessions say count texts at once, as say does it, and wants each
+// at the other end in its place.
+func crowd(t *testing.T, count int, text func(k int) string, say func(from *peer, rng *rand.Rand, text string)) {
 	d := &stageDoor{t: t, ln: listen(t)}
 	h := newHall(t, d.url(), nil)
 	var all sync.WaitGroup
-	for n := range uint64(sessions) {
+	for n := range uint64(8) {
 		accepted := make(chan *peer, 1)
 		go func() { accepted <- d.accept() }()
 		front := h.client("/")
 		back := <-accepted
 		for i, way := range [][2]*peer{{front, back}, {back, front}} {
 			from, to := way[0], way[1]
-			text := func(k int) string { return fmt.Sprint(k, " ") + strings.Repeat("x", k*k%500) }
 			all.Go(func() {
 				rng := rand.New(rand.NewPCG(n, uint64(i)))
 				for k := range count {
-					from.shred(rng, text(k))
+					say(from, rng, text(k))
 				}
 			})
 			all.Go(func() {
@@ -92,4 +91,10 @@ func TestParkingAnywhereInFrames(t *testing.T) {
 		}
 	}
 	all.Wait()
+}
+
+// Frames are cut, anywhere, by whatever parks and wakes their reader.
+func TestParkingAnywhereInFrames(t *testing.T) {
+	text := func(k int) string { return fmt.Sprint(k, " ") + strings.Repeat("x", k*k%500) }
+	crowd(t, 80, text, func(from *peer, rng *rand.Rand, text string) { from.shred(rng, text) })
 }
