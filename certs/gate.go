@@ -60,13 +60,7 @@ func newGate(life context.Context, o OnDemand, failed func(string)) *gate {
 	if len(o.Allow) > 0 {
 		g.allow = newNameSet(o.Allow)
 	}
-	t := newTransport(askTime)
-	t.MaxIdleConnsPerHost, t.IdleConnTimeout = 4, 30*time.Second
-	g.client = &http.Client{
-		Timeout:       askTime,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     t,
-	}
+	g.client = newClient(askTime, &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second})
 	return g
 }
 

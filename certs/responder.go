@@ -34,13 +34,7 @@ const (
 // responderClient asks responders. Where they speak https it trusts roots, nil for the
 // system's. It goes where the certificate says, and not on from there.
 func responderClient(roots *x509.CertPool) *http.Client {
-	t := newTransport(stapleTime)
-	t.DisableKeepAlives, t.TLSClientConfig = true, &tls.Config{RootCAs: roots}
-	return &http.Client{
-		Timeout:       stapleTime,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     t,
-	}
+	return newClient(stapleTime, &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}})
 }
 
 // fetch asks the responder (RFC 6960 appendix A.1).

@@ -20,7 +20,7 @@ func (c *Conn) paceLocked(x exchange, err error) {
 	case x.size <= c.upMost/2:
 	case err != nil:
 		c.upMost = max(leastUp, c.upMost/2)
-	case err == nil && (x.limit == 0 || took < x.limit/4):
+	case x.limit == 0 || took < x.limit/4:
 		c.upMost = min(wire.MaxBody, 2*c.upMost)
 	}
 }
